@@ -1,0 +1,115 @@
+"""The preview's worker process: `python -m resources.gpu.backends.preview.worker SPOOL SLOT IDLE_S`.
+
+Detached from whoever started it: it outlives its caller, works the spool's queue one job at a time, and ends when it
+had nothing to do for IDLE_S seconds. It needs no network, no model, no GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from resources.gpu.backends.preview import lora
+from resources.gpu.backends.preview.interpreter import ExecutionError, IdentityBook, run_workflow
+from resources.gpu.backends.preview.spool import Spool
+
+USD_PER_S = 0.0001  # nominal, so that money is real in a preview; a RunPod RTX 4090 is 0.00031 (facts/runpod.md 6)
+POLL_S = 0.02
+
+
+class Cancelled(Exception):
+    """Somebody asked to stop the running job."""
+
+
+def main(root: str, slot: str, idle_s: str) -> int:
+    """Hold the slot, work until idle, leave no queued job behind."""
+    spool = Spool(Path(root))
+    spool.prepare()
+    ready = time.time()
+    while True:
+        with spool.slot(int(slot)) as held:
+            if not held:
+                return 0
+            spool.sweep(int(slot))
+            spool.prune()
+            _work(spool, int(slot), float(idle_s), ready)
+        if not any((spool.root / "queue").glob("*.json")):  # a job may have come while we let go
+            return 0
+
+
+def _work(spool: Spool, slot: int, idle_s: float, ready: float) -> None:
+    book = IdentityBook(spool.root / "identities")
+    last = time.monotonic()
+    while time.monotonic() - last < idle_s:
+        claimed = spool.claim(slot)
+        if claimed is None:
+            time.sleep(POLL_S)
+            continue
+        attempt_id, body = claimed
+        outcome = _execute(spool, attempt_id, body, book, ready)
+        spool.finish(attempt_id, {**body, **outcome})
+        last = time.monotonic()
+
+
+def _execute(spool: Spool, attempt_id: str, body: dict[str, Any], book: IdentityBook, ready: float) -> dict[str, Any]:
+    begun = time.time()
+    waited = begun - body["queued_at"]
+    cold = min(waited, max(0.0, ready - body["queued_at"]))
+    times = {"cold_s": cold, "queue_s": waited - cold, "begun_at": begun}
+    outputs: list[tuple[str, bytes]] = []
+    error: dict[str, Any] = {}
+    try:
+        outputs = _run(spool, attempt_id, body, book)
+    except Cancelled:
+        error = {"state": "cancelled"}
+    except ExecutionError as failure:
+        error = {"state": "failed", "error_code": "execution_error", "error": str(failure), "detail": failure.as_dict()}
+    except Exception as failure:  # noqa: BLE001  whatever a job does, the worker lives and says so
+        traceback.print_exc()
+        error = {"state": "failed", "error_code": "worker_error", "error": f"{type(failure).__name__}: {failure}"}
+    exec_s = time.time() - begun
+    index = spool.write_outputs(attempt_id, outputs)
+    return {"state": "succeeded", **times, "exec_s": exec_s, "cost_usd": exec_s * USD_PER_S, "outputs": index, **error}
+
+
+def _run(spool: Spool, attempt_id: str, body: dict[str, Any], book: IdentityBook) -> list[tuple[str, bytes]]:
+    if spool.is_cancelled(attempt_id):
+        raise Cancelled
+    spool.count_execution(attempt_id, body["fingerprint"])
+    files: dict[str, dict[str, bytes]] = {"input": {}, "loras": {}, "dataset": {}}
+    for item in body["inputs"]:
+        files[item["folder"]][item["name"]] = (spool.root / "inputs" / item["sha256"]).read_bytes()
+    total = max(1, len(body["outputs"]))
+
+    def progressed(done: int, of: int = total) -> None:
+        if not spool.note_progress(attempt_id, done / of):
+            raise Cancelled
+
+    if body["kind"] == "training":
+        config = body["request"]
+        data = lora.train(
+            list(files["dataset"].values()),
+            book=book,
+            base_model=config["base_model"],
+            trigger=config["trigger"],
+            steps=config["steps"],
+            rank=config["rank"],
+            on_progress=progressed,
+        )
+        return [(f"{body['outputs'][0]['name']}.safetensors", data)]
+    drawn = run_workflow(
+        body["request"],
+        files=files["input"],
+        loras=files["loras"],
+        book=book,
+        lexicon=body["lexicon"],
+        on_image=progressed,
+    )
+    return [(f"{image.filename_prefix}_{image.index:05d}_.png", image.png) for image in drawn]
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

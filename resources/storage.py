@@ -1,0 +1,133 @@
+"""The store: content-addressed objects (pictures, LoRA files, manifests) and nothing that can be overwritten.
+
+An object's name is the sha256 of its bytes, so writing twice is writing once and every read is verified.
+Belongs here: bytes under a hash. Which manifest is current or accepted is a registry row, never a file's date.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+KINDS = {"images": ".png", "inputs": ".png", "loras": ".safetensors", "manifests": ".json"}
+
+
+class StorageError(Exception):
+    """The store cannot do what was asked; the message says the object and the way out."""
+
+
+class StorageFull(StorageError):
+    """No room left: nothing was half-written, and the same run can be started again."""
+
+
+class ObjectMissing(StorageError):
+    """No object of that hash is in the store."""
+
+
+class ObjectCorrupt(StorageError):
+    """The stored bytes are not what their name says: truncated or changed from outside."""
+
+
+class Store(Protocol):
+    """Where bytes live. `kind` is one of KINDS; a hash is 64 lower-case hex characters."""
+
+    def put(self, kind: str, data: bytes) -> str:
+        """Store `data` and return its sha256."""
+
+    def get(self, kind: str, sha256: str) -> bytes:
+        """Return the object's bytes, verified. Raises ObjectMissing, ObjectCorrupt."""
+
+    def has(self, kind: str, sha256: str) -> bool:
+        """True if an object of that hash is stored (its bytes are not read)."""
+
+    def find(self, kind: str, prefix: str) -> str | None:
+        """The only hash that begins with `prefix` (16 hex characters or more), or None."""
+
+    def uri(self, kind: str, sha256: str) -> str:
+        """Where the object lies, for people and metadata."""
+
+
+class FileStore:
+    """A store in a folder: `images/ab/abcd....png`; writes are atomic and survive a crash."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, kind: str, data: bytes) -> str:
+        """Store `data` by rename after fsync; a full disk leaves nothing behind."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(kind, sha256)
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return sha256  # a damaged file of that name is written anew: storing again heals it
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(
+                    f"The store is full: {len(data)} bytes do not fit under {self.root}. "
+                    "Nothing was half-written; free space and run the same command again."
+                ) from error
+            raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+        return sha256
+
+    def get(self, kind: str, sha256: str) -> bytes:
+        """Read and verify one object."""
+        path = self._path(kind, sha256)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise ObjectMissing(f"{kind} object {sha256} is not in the store ({self.root}).") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectCorrupt(
+                f"{path} is damaged: its bytes are not what its name says ({len(data)} bytes read). "
+                "Materialize its asset again: the paid result is fetched anew, or re-made."
+            )
+        return data
+
+    def has(self, kind: str, sha256: str) -> bool:
+        """True if the object's file exists."""
+        return self._path(kind, sha256).exists()
+
+    def find(self, kind: str, prefix: str) -> str | None:
+        """Look a hash up by its first characters, as short URLs carry them."""
+        if len(prefix) < 16 or not set(prefix) <= set("0123456789abcdef"):
+            return None
+        hits = list((self.root / kind / prefix[:2]).glob(f"{prefix}*{KINDS[kind]}"))
+        return hits[0].stem if len(hits) == 1 else None
+
+    def uri(self, kind: str, sha256: str) -> str:
+        """The object's file URI."""
+        return self._path(kind, sha256).resolve().as_uri()
+
+    def _path(self, kind: str, sha256: str) -> Path:
+        if kind not in KINDS or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise StorageError(f"{kind!r}/{sha256!r} names no object: a kind is one of {sorted(KINDS)}, a hash 64 hex.")
+        return self.root / kind / sha256[:2] / f"{sha256}{KINDS[kind]}"
+
+
+def open_store(url: str) -> Store:
+    """The store behind RYLA_STORAGE_URL: a folder, given as a path or a file: URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("", "file"):
+        raise StorageError(f"RYLA_STORAGE_URL: {parts.scheme}: is not supported; give a folder or a file: URL.")
+    return FileStore(Path(parts.path))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
