@@ -1,0 +1,448 @@
+"""The registry: the domain's memory, as a few operations that each are one transaction.
+
+Belongs here: characters, selections, requests with their plans, manifests and which of them is current or accepted,
+gate rows, and the event log that sensors read. Does not belong here: deciding anything about them (`studio`), and paid
+work (`resources.gpu.ledger`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from resources.database import reading, writing
+from ryla_assets.domain.character import CharacterSpec, WizardConfig
+from ryla_assets.domain.errors import Conflict, DuplicateCharacter, UnknownCharacter
+from ryla_assets.registry import tables as t
+
+
+@dataclass(frozen=True)
+class Character:
+    """One persona as the registry knows it."""
+
+    id: str
+    config: WizardConfig
+    active: bool
+    retired: bool
+    auto_select: bool
+    lora_status: str
+    base_image_id: str | None
+    base_image_url: str | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A person's (or the policy's) pick of a base image."""
+
+    id: int
+    character: str
+    take: int
+    option: int
+    image_sha256: str
+    manifest_sha256: str
+    who: str
+    why: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, and the jobs that were planned for it (as dicts), once."""
+
+    id: str
+    character: str
+    stage: str
+    take: int
+    body: dict[str, Any]
+    plan: list[dict[str, Any]] | None
+    state: str
+    route: str | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """Which manifest of an asset is current, and which is accepted."""
+
+    take: int
+    current_sha256: str
+    accepted_sha256: str | None
+    version: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One judgement of one claim about one manifest."""
+
+    claim: str
+    passed: bool
+    reason: str
+    numbers: dict[str, Any]
+    scorer_id: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened that a sensor may answer; `id` grows, so it is a cursor."""
+
+    id: int
+    kind: str
+    character: str
+    attempt: int
+    detail: dict[str, Any]
+
+
+class Registry:
+    """All reads and writes of the domain's tables."""
+
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    # ---- characters
+
+    def add_character(self, spec: CharacterSpec, *, auto_select: bool = False) -> Character:
+        """Remember a new character, inactive. Raises DuplicateCharacter."""
+        with writing(self.engine) as db:
+            if db.execute(sa.select(t.characters.c.id).where(t.characters.c.id == spec.id)).first():
+                raise DuplicateCharacter(
+                    f"a character {spec.id!r} exists already.",
+                    field="id",
+                    value=spec.id,
+                    way_out=f"Choose another id, or look at it: ryla characters show {spec.id}",
+                )
+            db.execute(
+                sa.insert(t.characters).values(
+                    id=spec.id,
+                    config=spec.config.model_dump(mode="json"),
+                    active=False,
+                    retired=False,
+                    auto_select=auto_select,
+                    lora_status="pending",
+                    created_at=self.clock(),
+                )
+            )
+        return self.character(spec.id)
+
+    def character(self, character: str) -> Character:
+        """The character of that id. Raises UnknownCharacter with near misses."""
+        with reading(self.engine) as db:
+            row = db.execute(sa.select(t.characters).where(t.characters.c.id == character)).mappings().first()
+        if row is None:
+            raise UnknownCharacter(
+                f"there is no character {character!r}.",
+                field="character",
+                value=character,
+                way_out="ryla characters list shows them; ryla characters add FILE adds one.",
+            )
+        return _character(row)
+
+    def characters(self, *, active: bool | None = None) -> list[Character]:
+        """All characters that are not retired, oldest first."""
+        query = sa.select(t.characters).where(sa.not_(t.characters.c.retired)).order_by(t.characters.c.created_at)
+        if active is not None:
+            query = query.where(t.characters.c.active == active)
+        with reading(self.engine) as db:
+            return [_character(row) for row in db.execute(query).mappings()]
+
+    def activate(self, character: str) -> bool:
+        """Let the character spend; True if it was inactive before (then an `activated` event is written)."""
+        self.character(character)
+        with writing(self.engine) as db:
+            changed = db.execute(
+                sa.update(t.characters)
+                .where(t.characters.c.id == character, sa.not_(t.characters.c.active))
+                .values(active=True, retired=False)
+            ).rowcount
+            if changed:
+                self._event(db, "activated", character, 1, {})
+        return bool(changed)
+
+    def retire(self, character: str) -> None:
+        """Take the character out of every list; its rows, pictures and partition stay."""
+        self._update_character(character, active=False, retired=True)
+
+    def set_lora_status(self, character: str, status: str) -> None:
+        """Write the product's lora_status."""
+        self._update_character(character, lora_status=status)
+
+    # ---- selections
+
+    def select(
+        self, character: str, *, option: int, take: int, image: Mapping[str, str], who: str, why: str
+    ) -> Selection:
+        """Record a pick; `image` holds sha256, manifest_sha256 and url. Writes a `base_selected` event."""
+        with writing(self.engine) as db:
+            key = db.execute(
+                sa.insert(t.selections)
+                .values(
+                    character=character,
+                    take=take,
+                    option=option,
+                    image_sha256=image["sha256"],
+                    manifest_sha256=image["manifest_sha256"],
+                    who=who,
+                    why=why,
+                    at=self.clock(),
+                )
+                .returning(t.selections.c.id)
+            ).scalar_one()
+            db.execute(
+                sa.update(t.characters)
+                .where(t.characters.c.id == character)
+                .values(base_image_id=image["sha256"], base_image_url=image["url"])
+            )
+            self._event(db, "base_selected", character, key, {"option": option, "who": who})
+        found = self.selection(character)
+        if found is None:
+            raise Conflict(f"the selection for {character} vanished while it was written.", way_out="Select again.")
+        return found
+
+    def selection(self, character: str) -> Selection | None:
+        """The latest pick, or None."""
+        query = sa.select(t.selections).where(t.selections.c.character == character).order_by(t.selections.c.id.desc())
+        with reading(self.engine) as db:
+            row = db.execute(query.limit(1)).mappings().first()
+        return Selection(**row) if row else None
+
+    # ---- requests and plans
+
+    def request(self, request_id: str) -> Request | None:
+        """The request of that id, or None."""
+        with reading(self.engine) as db:
+            row = db.execute(sa.select(t.requests).where(t.requests.c.id == request_id)).mappings().first()
+        return _request(row) if row else None
+
+    def open_request(
+        self, request_id: str, *, character: str, stage: str, take: int, body: dict[str, Any], event: str | None = None
+    ) -> Request:
+        """The request of that id, written on first sight (with `event`, if given); its body never changes after."""
+        with writing(self.engine) as db:
+            if not db.execute(sa.select(t.requests.c.id).where(t.requests.c.id == request_id)).first():
+                db.execute(
+                    sa.insert(t.requests).values(
+                        id=request_id, character=character, stage=stage, take=take, body=body, state="pending",
+                        created_at=self.clock(),
+                    )
+                )  # fmt: skip
+                if event:
+                    self._event(db, event, character, take, {"request": request_id})
+            row = db.execute(sa.select(t.requests).where(t.requests.c.id == request_id)).mappings().one()
+        return _request(row)
+
+    def plan(self, request_id: str, jobs: list[dict[str, Any]], *, route: str | None = None) -> list[dict[str, Any]]:
+        """Write a request's plan if it has none; returns the plan that holds. Two planners get the same answer."""
+        with writing(self.engine) as db:
+            db.execute(
+                sa.update(t.requests)
+                .where(t.requests.c.id == request_id, t.requests.c.plan.is_(None))
+                .values(plan=jobs, route=route, state="planned")
+            )
+            plan: list[dict[str, Any]] = db.execute(
+                sa.select(t.requests.c.plan).where(t.requests.c.id == request_id)
+            ).scalar_one()
+        return plan
+
+    def finish_request(self, request_id: str, state: str) -> None:
+        """Mark a request `done` or `refused`."""
+        with writing(self.engine) as db:
+            db.execute(sa.update(t.requests).where(t.requests.c.id == request_id).values(state=state))
+
+    def requests(self, character: str, stage: str, *, states: Sequence[str] = ()) -> list[Request]:
+        """The character's requests of a stage, oldest first."""
+        query = sa.select(t.requests).where(t.requests.c.character == character, t.requests.c.stage == stage)
+        if states:
+            query = query.where(t.requests.c.state.in_(states))
+        with reading(self.engine) as db:
+            rows = db.execute(query.order_by(t.requests.c.take, t.requests.c.created_at)).mappings()
+            return [_request(row) for row in rows]
+
+    def latest_take(self, character: str, stage: str) -> int:
+        """The highest take that a stage was asked for; 0 if it never was."""
+        query = sa.select(sa.func.coalesce(sa.func.max(t.requests.c.take), 0))
+        with reading(self.engine) as db:
+            where = (t.requests.c.character == character, t.requests.c.stage == stage)
+            return int(db.execute(query.where(*where)).scalar_one())
+
+    # ---- manifests, heads, gates
+
+    def publish(self, *, sha256: str, asset: str, character: str, take: int, request_id: str) -> Head:
+        """Make a manifest the current one of its asset. An older take never replaces a newer one (Conflict)."""
+        now = self.clock()
+        where = (t.heads.c.asset == asset, t.heads.c.character == character)
+        with writing(self.engine) as db:
+            if not db.execute(sa.select(t.manifests.c.take).where(t.manifests.c.sha256 == sha256)).first():
+                db.execute(
+                    sa.insert(t.manifests).values(
+                        sha256=sha256, asset=asset, character=character, take=take, request_id=request_id, at=now
+                    )
+                )
+            head = db.execute(sa.select(t.heads).where(*where)).mappings().first()
+            if head is None:
+                values = {"take": take, "current_sha256": sha256, "version": 1}
+                db.execute(sa.insert(t.heads).values(asset=asset, character=character, **values))
+            elif head["take"] > take:
+                raise Conflict(
+                    f"take {head['take']} of {asset} for {character} is newer than take {take}.",
+                    way_out="Materialize again to work on the newest take.",
+                )
+            elif head["current_sha256"] != sha256:
+                changed = db.execute(
+                    sa.update(t.heads)
+                    .where(*where, t.heads.c.version == head["version"])
+                    .values(take=take, current_sha256=sha256, version=head["version"] + 1)
+                ).rowcount
+                if not changed:
+                    raise Conflict(f"{asset} of {character} was moved by another run.", way_out="Run it again.")
+        found = self.head(asset, character)
+        if found is None:
+            raise Conflict(f"{asset} of {character} vanished while it was written.", way_out="Run it again.")
+        return found
+
+    def head(self, asset: str, character: str) -> Head | None:
+        """Current and accepted manifest of an asset, or None if it never was made."""
+        query = sa.select(t.heads.c.take, t.heads.c.current_sha256, t.heads.c.accepted_sha256, t.heads.c.version)
+        with reading(self.engine) as db:
+            row = db.execute(query.where(t.heads.c.asset == asset, t.heads.c.character == character)).first()
+        return Head(*row) if row else None
+
+    def accepted_in(self, asset: str) -> dict[str, str]:
+        """Character -> accepted manifest, for all characters that have one: a single query."""
+        query = sa.select(t.heads.c.character, t.heads.c.accepted_sha256)
+        with reading(self.engine) as db:
+            rows = db.execute(query.where(t.heads.c.asset == asset, t.heads.c.accepted_sha256.is_not(None)))
+            return {row.character: row.accepted_sha256 for row in rows}
+
+    def manifests(self, asset: str, character: str) -> list[str]:
+        """Every manifest ever published for it, oldest first: old takes stay."""
+        query = sa.select(t.manifests.c.sha256).where(
+            t.manifests.c.asset == asset, t.manifests.c.character == character
+        )
+        with reading(self.engine) as db:
+            return list(db.execute(query.order_by(t.manifests.c.at)).scalars())
+
+    def judge(self, asset: str, character: str, manifest_sha256: str, gate: Gate, *, required: Iterable[str]) -> bool:
+        """Write one judgement; if the current manifest now has all its required claims, it becomes the accepted one.
+
+        A failed claim takes the acceptance of that same manifest away. Returns True if the manifest stands accepted.
+        An `ASSET:accepted` or `ASSET:refused` event is written when that changes.
+        """
+        key = {"asset": asset, "character": character, "manifest_sha256": manifest_sha256}
+        where = (t.heads.c.asset == asset, t.heads.c.character == character)
+        with writing(self.engine) as db:
+            same = [t.gates.c[k] == v for k, v in {**key, "claim": gate.claim, "scorer_id": gate.scorer_id}.items()]
+            before = db.execute(sa.select(t.gates.c.passed).where(*same)).scalar_one_or_none()
+            db.execute(sa.delete(t.gates).where(*same))
+            db.execute(
+                sa.insert(t.gates).values(
+                    **key, claim=gate.claim, scorer_id=gate.scorer_id, passed=gate.passed, reason=gate.reason,
+                    numbers=gate.numbers, at=self.clock(),
+                )
+            )  # fmt: skip
+            head = db.execute(sa.select(t.heads).where(*where)).mappings().first()
+            if head is None or head["current_sha256"] != manifest_sha256:
+                return False
+            verdicts = _verdicts(db, key)
+            accepted = all(verdicts.get(claim) for claim in required)
+            was = head["accepted_sha256"] == manifest_sha256
+            if accepted and not was:
+                db.execute(sa.update(t.heads).where(*where).values(accepted_sha256=manifest_sha256))
+                self._event(db, f"{asset}:accepted", character, head["take"], {"manifest": manifest_sha256})
+            elif not accepted and was:
+                db.execute(sa.update(t.heads).where(*where).values(accepted_sha256=None))
+            if not gate.passed and gate.claim in required and before is not False:
+                self._event(db, f"{asset}:refused", character, head["take"], {"claim": gate.claim, "why": gate.reason})
+        return accepted
+
+    def gates(self, asset: str, character: str, manifest_sha256: str) -> list[Gate]:
+        """All judgements of one manifest."""
+        c = t.gates.c
+        query = sa.select(c.claim, c.passed, c.reason, c.numbers, c.scorer_id).where(
+            c.asset == asset, c.character == character, c.manifest_sha256 == manifest_sha256
+        )
+        with reading(self.engine) as db:
+            return [Gate(*row) for row in db.execute(query.order_by(c.claim))]
+
+    # ---- faces and templates
+
+    def faces(self, pixels_sha256: str, scorer_id: str) -> list[dict[str, Any]] | None:
+        """What this scorer found in exactly these pixels, if it looked before."""
+        c = t.faces.c
+        query = sa.select(c.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id)
+        with reading(self.engine) as db:
+            return db.execute(query).scalar_one_or_none()
+
+    def keep_faces(self, pixels_sha256: str, scorer_id: str, faces: list[dict[str, Any]]) -> None:
+        """Remember what a scorer found."""
+        with writing(self.engine) as db:
+            c = t.faces.c
+            db.execute(sa.delete(t.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id))
+            db.execute(sa.insert(t.faces).values(pixels_sha256=pixels_sha256, scorer_id=scorer_id, faces=faces))
+
+    def keep_template(
+        self, character: str, scorer_id: str, *, render_domain: str, embedding: list[float], source_sha256: str
+    ) -> None:
+        """Remember a character's template and the manifest that it was made from."""
+        with writing(self.engine) as db:
+            c = t.templates.c
+            db.execute(sa.delete(t.templates).where(c.character == character, c.scorer_id == scorer_id))
+            db.execute(
+                sa.insert(t.templates).values(
+                    character=character, scorer_id=scorer_id, render_domain=render_domain, embedding=embedding,
+                    source_sha256=source_sha256, at=self.clock(),
+                )
+            )  # fmt: skip
+
+    def other_templates(
+        self, character: str, scorer_id: str, render_domain: str, *, limit: int
+    ) -> dict[str, list[float]]:
+        """The newest templates of other characters of the same scorer and render domain."""
+        c = t.templates.c
+        query = sa.select(c.character, c.embedding).where(
+            c.character != character, c.scorer_id == scorer_id, c.render_domain == render_domain
+        )
+        with reading(self.engine) as db:
+            return {row.character: row.embedding for row in db.execute(query.order_by(c.at.desc()).limit(limit))}
+
+    # ---- events
+
+    def emit(self, kind: str, character: str, attempt: int, detail: dict[str, Any] | None = None) -> None:
+        """Write an event for the sensors."""
+        with writing(self.engine) as db:
+            self._event(db, kind, character, attempt, detail or {})
+
+    def events(self, after: int, kinds: Sequence[str], *, limit: int) -> list[Event]:
+        """Up to `limit` events of these kinds behind the cursor `after`: O(new), whatever the registry holds."""
+        c = t.events.c
+        query = sa.select(c.id, c.kind, c.character, c.attempt, c.detail).where(c.id > after, c.kind.in_(kinds))
+        with reading(self.engine) as db:
+            return [Event(*row) for row in db.execute(query.order_by(c.id).limit(limit))]
+
+    def _event(self, db: sa.Connection, kind: str, character: str, attempt: int, detail: dict[str, Any]) -> None:
+        values = {"kind": kind, "character": character, "attempt": attempt, "detail": detail, "at": self.clock()}
+        db.execute(sa.insert(t.events).values(**values))
+
+    def _update_character(self, character: str, **values: object) -> None:
+        self.character(character)
+        with writing(self.engine) as db:
+            db.execute(sa.update(t.characters).where(t.characters.c.id == character).values(**values))
+
+
+def _verdicts(db: sa.Connection, key: Mapping[str, str]) -> dict[str, bool]:
+    where = [t.gates.c[name] == value for name, value in key.items()]
+    verdicts: dict[str, bool] = {}
+    for claim, passed in db.execute(sa.select(t.gates.c.claim, t.gates.c.passed).where(*where)):
+        verdicts[claim] = verdicts.get(claim, True) and passed
+    return verdicts
+
+
+def _character(row: Any) -> Character:
+    return Character(**{**row, "config": WizardConfig.model_validate(row["config"])})
+
+
+def _request(row: Any) -> Request:
+    return Request(**{name: row[name] for name in Request.__dataclass_fields__})

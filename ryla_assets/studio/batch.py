@@ -1,0 +1,73 @@
+"""A day's content: one idempotent request for every active character whose sheet is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ryla_assets.domain.images import ImageSet
+from ryla_assets.studio.content import STAGE, ContentRequest, ask, generate
+from ryla_assets.studio.judge import Judgement, judge_all
+from ryla_assets.studio.studio import Studio
+
+DAILY_SCENES = ("candid-lifestyle", "morning-vibes", "cozy-home", "professional-portrait")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one character got; without images, `reason` says why."""
+
+    character: str
+    reason: str
+    images: ImageSet | None = None
+    judgements: list[Judgement] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        """One row of the day's table."""
+        accepted = self.images is not None and all(j.passed for j in self.judgements)
+        return {
+            "character": self.character,
+            "accepted": accepted,
+            "route": self.images.route if self.images else "",
+            "images": len(self.images.images) if self.images else 0,
+            "cost_usd": self.images.timing.cost_usd if self.images else 0.0,
+            "reason": self.reason,
+        }
+
+
+def serve_day(
+    studio: Studio, day: str, *, stop_on: tuple[type[Exception], ...], skip_on: tuple[type[Exception], ...]
+) -> Iterator[Served]:
+    """Serve the active characters one after the other; running the day again adopts what it made.
+
+    `skip_on` errors become a row and the next character is served; `stop_on` errors end the day.
+    """
+    ready = studio.registry.accepted_in("character_sheet")
+    for number, who in enumerate(studio.registry.characters(active=True)):
+        if who.id not in ready:
+            continue
+        try:
+            wanted = ContentRequest(
+                scene=DAILY_SCENES[(number + _ordinal(day)) % len(DAILY_SCENES)],
+                count=studio.settings.content_images,
+                asked_by=f"daily {day}",
+            )
+            name = f"daily-{day}"
+            request = studio.registry.request(f"{who.id}/{STAGE}/{name}") or ask(studio, who.id, wanted, name=name)
+            images = generate(studio, request)
+            studio.publish(images)
+            judgements = judge_all(studio, STAGE, who.id)
+        except stop_on:
+            raise
+        except skip_on as error:
+            yield Served(who.id, str(error))
+            continue
+        failed = [j.reason for j in judgements if not j.passed]
+        yield Served(who.id, "; ".join(failed) or "accepted", images, judgements)
+
+
+def _ordinal(day: str) -> int:
+    from datetime import date
+
+    return date.fromisoformat(day).toordinal()

@@ -1,0 +1,226 @@
+"""Content: requests for pictures of a character, routed to the LoRA if it is ready and to the face swap before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resources.gpu.job import InputFile
+from ryla_assets.domain.errors import InputError, RylaError
+from ryla_assets.domain.images import ImageSet, LoraArtifact
+from ryla_assets.domain.routing import Route, route
+from ryla_assets.domain.safety import screen
+from ryla_assets.domain.shots import content_shots
+from ryla_assets.prompts.build import build_prompt
+from ryla_assets.registry.registry import Character, Request
+from ryla_assets.studio.base import active
+from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, input_image, plan_once, spread
+from ryla_assets.studio.rendering import render
+from ryla_assets.studio.studio import Studio, name_of
+from workflows.face_swap import face_swap
+from workflows.lora_generation import lora_generation
+from workflows.requests import ImageRequest
+
+STAGE = "generated_images"
+SEEDS = 2**53 - 1
+
+
+class ContentRequest(BaseModel):
+    """What is asked for; every id is one of the catalogue's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scene: str = "candid-lifestyle"
+    environment: str = "studio"
+    count: int = Field(default=4, ge=1, le=10)
+    aspect: str = "1:1"
+    outfit: str | None = None
+    pose: str | None = None
+    lighting: str | None = None
+    style: str | None = None
+    details: str | None = Field(default=None, max_length=500)
+    rating: str = "sfw"
+    method: str = "auto"
+    seed: int | None = Field(default=None, ge=0, le=SEEDS)
+    asked_by: str = ""
+
+
+def ask(studio: Studio, character: str, wanted: ContentRequest, *, name: str | None = None) -> Request:
+    """Put a request on the character's list; sensors (or the caller) generate it. `name` makes asking idempotent.
+
+    Everything is checked here, before anything is paid: ids, rating, the screen over free text.
+    """
+    who = active(studio, character)
+    if wanted.details:
+        screen(wanted.details, field="details")
+    for shot in _shots(wanted):
+        _text(who, shot, wanted, trigger=None)
+    _route(studio, who, wanted, lora=None, planning=False)
+    take = studio.registry.latest_take(character, STAGE) + 1
+    return studio.registry.open_request(
+        f"{character}/{STAGE}/{name or take}",
+        character=character,
+        stage=STAGE,
+        take=take,
+        body=wanted.model_dump(mode="json"),
+        event="content_requested",
+    )
+
+
+def parse(data: dict[str, Any]) -> ContentRequest:
+    """A request from outside. Raises InputError naming the field, the value and what is allowed."""
+    try:
+        return ContentRequest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(ContentRequest.model_fields)
+        raise InputError(
+            f"{first['msg']}.", field=field, value=first["input"], way_out=f"Known fields: {known}."
+        ) from None
+
+
+def next_request(studio: Studio, character: str, request_id: str | None = None) -> Request:
+    """The request to work on: the named one, the oldest waiting one, or the latest again (its results are adopted)."""
+    if request_id:
+        found = studio.registry.request(request_id)
+        if found is None or found.character != character or found.stage != STAGE:
+            raise InputError(
+                f"{character} has no request {request_id!r}.",
+                field="request",
+                value=request_id,
+                way_out=f"ryla characters show {character} lists them.",
+            )
+        return found
+    waiting = studio.registry.requests(character, STAGE, states=("pending", "planned"))
+    if waiting:
+        return waiting[0]
+    earlier = studio.registry.requests(character, STAGE)
+    return earlier[-1] if earlier else first_look(studio, character)
+
+
+def first_look(studio: Studio, character: str) -> Request:
+    """The request that stands in where nobody asked for anything yet."""
+    wanted = ContentRequest(count=studio.settings.content_images, asked_by="first look")
+    return ask(studio, character, wanted, name="first-look")
+
+
+def generate(studio: Studio, request: Request) -> ImageSet:
+    """Make a request's pictures by the route that holds now. A planned request keeps the route that it was planned on.
+
+    Gates: the sheet must be accepted, and the LoRA if it is used.
+    """
+    who = active(studio, request.character)
+    wanted = ContentRequest.model_validate(request.body)
+    sheet = studio.accepted("character_sheet", who.id)
+    base = studio.accepted("selected_base_image", who.id)
+    lora = _lora(studio, who)
+    if not isinstance(base, ImageSet):
+        raise InputError(f"{who.id} has no selected base image.", field="selected_base_image")
+    way = _route(studio, who, wanted, lora=lora, planning=True)
+    chosen = request.route or way.method
+    plan = plan_once(studio, request, lambda: _plan(studio, who, request, wanted, way, base, lora), route=way.method)
+    images, timing = render(studio, plan)
+    lora_parent = (name_of(lora),) if lora and chosen == "lora" else ()
+    studio.registry.finish_request(request.id, "done")
+    return ImageSet(
+        asset=STAGE,
+        character=who.id,
+        take=request.take,
+        request_id=request.id,
+        backend=studio.runner.backend.name,
+        render_domain=studio.render_domain,
+        route="lora" if chosen == "lora" else "face_swap",
+        route_reason=way.reason if chosen == way.method else "planned before the LoRA was ready",
+        rating="nsfw" if wanted.rating == "nsfw" else "sfw",
+        images=tuple(images),
+        parents=(name_of(sheet), name_of(base), *lora_parent),
+        timing=timing,
+    )
+
+
+def _lora(studio: Studio, who: Character) -> LoraArtifact | None:
+    """The accepted LoRA, if there is one; refused weights are no weights."""
+    try:
+        found = studio.accepted("lora_weights", who.id)
+    except RylaError:
+        return None
+    return found if isinstance(found, LoraArtifact) else None
+
+
+def _route(
+    studio: Studio, who: Character, wanted: ContentRequest, *, lora: LoraArtifact | None, planning: bool
+) -> Route:
+    method = wanted.method
+    if not planning and method == "lora":
+        method = "auto"  # a request for the LoRA route may be put on the list before the LoRA is ready
+    return route(
+        lora_ready=lora is not None,
+        lora_base=lora.base_model if lora else None,
+        wanted_base=who.config.base_model or studio.settings.base_model,
+        rating=wanted.rating,
+        character_nsfw=who.config.nsfw_enabled,
+        deployment_nsfw=studio.settings.nsfw_allowed,
+        wanted=method,
+        self_run_backend=True,
+    )
+
+
+def _shots(wanted: ContentRequest) -> Sequence[Any]:
+    return content_shots(
+        scene=wanted.scene,
+        environment=wanted.environment,
+        count=wanted.count,
+        aspect=wanted.aspect,
+        pose=wanted.pose,
+        lighting=wanted.lighting,
+    )
+
+
+def _text(who: Character, shot: Any, wanted: ContentRequest, *, trigger: str | None) -> Any:
+    return build_prompt(
+        who.config,
+        shot,
+        outfit=wanted.outfit,
+        style=wanted.style,
+        details=wanted.details,
+        rating="nsfw" if wanted.rating == "nsfw" else "sfw",
+        trigger=trigger,
+    )
+
+
+def _plan(
+    studio: Studio,
+    who: Character,
+    request: Request,
+    wanted: ContentRequest,
+    way: Route,
+    base: ImageSet,
+    lora: LoraArtifact | None,
+) -> list[PlannedJob]:
+    use_lora = way.method == "lora" and lora is not None
+    trigger = lora.trigger if lora and use_lora else None
+    frames = []
+    for index, shot in enumerate(_shots(wanted)):
+        fixed = None if wanted.seed is None else (wanted.seed + index) % (SEEDS + 1)
+        text = _text(who, shot, wanted, trigger=trigger)
+        frames.append(frame(studio, who.id, STAGE, shot, text, take=request.take * REROLLS, fixed_seed=fixed))
+    groups = spread(frames, studio.runner.backend.workers)
+    return [_job(studio, group, request, base, lora if use_lora else None) for group in groups]
+
+
+def _job(
+    studio: Studio, frames: Sequence[Frame], request: Request, base: ImageSet, lora: LoraArtifact | None
+) -> PlannedJob:
+    requests = [ImageRequest(f.prefix, f.text.positive, f.text.negative, f.seed, f.width, f.height) for f in frames]
+    rating = "nsfw" if request.body.get("rating") == "nsfw" else "sfw"
+    common = {"label": f"{request.character}/{STAGE}/{request.take}", "owner": request.character}
+    if lora is not None:
+        file = InputFile("loras", lora.file_name, "loras", lora.sha256)
+        graph = lora_generation(lora.base_model, requests, lora_name=file.name, rating=rating)  # type: ignore[arg-type]
+        return image_job(studio, frames, graph, workflow="lora-generation", method="lora", inputs=[file], **common)
+    face = input_image("images", base.images[0].sha256)
+    graph = face_swap(requests, reference_image=face.name, rating=rating)  # type: ignore[arg-type]
+    return image_job(studio, frames, graph, workflow="face-swap", method="pulid", inputs=[face], **common)

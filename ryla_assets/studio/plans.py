@@ -1,0 +1,164 @@
+"""Plan once: what a stage will send, as jobs plus the records of the pictures they make.
+
+A plan is written to the request's row before anything is sent and read from there by whoever runs it, so that no two
+versions of this code compute two fingerprints for one request. Building graphs from shots happens here; running
+them in `rendering`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resources.gpu.job import InputFile, Job, OutputSpec
+from ryla_assets.domain.seeds import seed
+from ryla_assets.domain.shots import Shot
+from ryla_assets.prompts.build import PromptText
+from ryla_assets.registry.registry import Request
+from ryla_assets.studio.studio import Studio
+from workflows.versions import WORKFLOW_VERSIONS
+
+REROLLS = 10  # seeds of a stage's take n are n*10, its re-rolls n*10+1...: no two takes share a seed
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to be made: its shot, its text, and everything that is fixed before it exists."""
+
+    shot: Shot
+    text: PromptText
+    take: int  # n * REROLLS + re-roll
+    seed: int
+    width: int
+    height: int
+    prefix: str
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job and the records (without hashes yet) of its pictures, by output name."""
+
+    job: Job
+    records: dict[str, dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, as the request's row holds it."""
+        return {"job": self.job.as_dict(), "records": self.records}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PlannedJob:
+        """Read back what `as_dict` wrote."""
+        return cls(Job.from_dict(data["job"]), data["records"])
+
+
+def plan_once(
+    studio: Studio, request: Request, make: Callable[[], list[PlannedJob]], *, route: str | None = None
+) -> list[PlannedJob]:
+    """The request's plan: read if it was written, else made by `make` and written."""
+    plan = request.plan
+    if plan is None:
+        plan = studio.registry.plan(request.id, [planned.as_dict() for planned in make()], route=route)
+    return [PlannedJob.from_dict(entry) for entry in plan]
+
+
+def take_for(studio: Studio, character: str, stage: str, body: dict[str, Any], *, new_take: bool) -> Request:
+    """The stage's request that holds for `body`: the latest one, or a new take.
+
+    A take advances when it is asked for (`new_take`, regenerate) or when what the stage builds on changed. A
+    re-execution of the run that asked for a new take is the same asking: it finds its own request again.
+    """
+    latest = studio.registry.requests(character, stage)[-1:]
+    caller = studio.caller.run_id
+    if latest:
+        same = {k: v for k, v in latest[0].body.items() if k != "asked_by"} == body
+        asked_already = bool(caller) and latest[0].body.get("asked_by") == caller
+        if same and (not new_take or asked_already):
+            return latest[0]
+    take = studio.registry.latest_take(character, stage) + 1
+    return studio.registry.open_request(
+        f"{character}/{stage}/{take}", character=character, stage=stage, take=take, body={**body, "asked_by": caller}
+    )
+
+
+def frame(
+    studio: Studio,
+    character: str,
+    stage: str,
+    shot: Shot,
+    text: PromptText,
+    *,
+    take: int,
+    fixed_seed: int | None = None,
+) -> Frame:
+    """Fix seed, size and name of one picture."""
+    width, height = shot.size(studio.settings.image_px)
+    number = fixed_seed if fixed_seed is not None else seed(character, stage, shot.id, take)
+    prefix = f"{character}/{stage.replace('_', '-')}-{take}-{shot.id}"
+    return Frame(shot, text, take, number, width, height, prefix)
+
+
+def image_job(
+    studio: Studio,
+    frames: Sequence[Frame],
+    prompt: dict[str, Any],
+    *,
+    workflow: str,
+    method: str,
+    label: str,
+    owner: str,
+    inputs: Sequence[InputFile] = (),
+) -> PlannedJob:
+    """One graph as a job, with the records of its pictures."""
+    job = Job(
+        kind="image",
+        request=prompt,
+        outputs=tuple(OutputSpec(f.prefix, "image", f.width, f.height) for f in frames),
+        inputs=tuple(inputs),
+        label=label,
+        owner=owner,
+    )
+    records = {
+        f.prefix: {
+            "name": f"{f.shot.id}.png",
+            "width": f.width,
+            "height": f.height,
+            "shot": f.shot.id,
+            "take": f.take,
+            "seed": f.seed,
+            "prompt": f.text.positive,
+            "expects_face": f.shot.expects_face(studio.settings.image_px),
+            "method": method,
+            "workflow": f"{workflow}@{WORKFLOW_VERSIONS[workflow]}",
+            "framing": f.shot.framing,
+            "view": f.shot.view,
+            "expression": f.shot.expression or "",
+            "lighting": f.shot.lighting or "",
+        }
+        for f in frames
+    }
+    return PlannedJob(job, records)
+
+
+def spread(frames: Sequence[Frame], workers: int) -> list[list[Frame]]:
+    """Cut the frames, in order, into as many graphs as workers are worth: each graph loads its models once."""
+    groups = min(max(1, workers), len(frames))
+    cuts = [round(len(frames) * part / groups) for part in range(groups + 1)]
+    return [list(frames[start:end]) for start, end in itertools.pairwise(cuts)]
+
+
+def input_image(folder_kind: str, sha256: str) -> InputFile:
+    """A stored picture as LoadImage reads it: named by its content, so that no upload meets another's name."""
+    return InputFile("input", f"{sha256[:32]}.png", folder_kind, sha256)
+
+
+def drawn_input(studio: Studio, data: bytes) -> InputFile:
+    """A picture of our own making (a pose skeleton), stored like any other input."""
+    return input_image("inputs", studio.store.put("inputs", data))
+
+
+def short(text: str) -> str:
+    """Twelve characters that name a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

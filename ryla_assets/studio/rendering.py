@@ -1,0 +1,60 @@
+"""Run a plan and turn its accepted outputs into image records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resources.gpu.runner import JobResult
+from ryla_assets.domain.images import ImageRecord, Timing
+from ryla_assets.studio.plans import PlannedJob
+from ryla_assets.studio.studio import Studio
+
+
+def render(studio: Studio, plan: Sequence[PlannedJob]) -> tuple[list[ImageRecord], Timing]:
+    """Run the plan's jobs (adopting what was paid for) and return their pictures, in plan order."""
+    results = studio.runner.run(
+        [planned.job for planned in plan], run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress
+    )
+    adopted = sum(result.adopted for result in results)
+    if adopted:
+        studio.caller.tell(
+            f"{adopted} of {len(results)} jobs were paid for earlier and adopted: nothing was sent for them."
+        )
+    pictures = [
+        ImageRecord(
+            **planned.records[output["name"]],
+            sha256=output["sha256"],
+            pixels_sha256=output["pixels_sha256"],
+            job=result.fingerprint,
+        )
+        for planned, result in zip(plan, results, strict=True)
+        for output in result.outputs
+    ]
+    return pictures, timing(results)
+
+
+def timing(results: Sequence[JobResult]) -> Timing:
+    """Sum up the attempts that made the results, as the ledger booked them."""
+    attempts = [result.attempt for result in results]
+    return Timing(
+        exec_s=sum(a.exec_s for a in attempts),
+        queue_s=sum(a.queue_s for a in attempts),
+        cold_s=sum(a.cold_s for a in attempts),
+        overhead_s=max((a.overhead_s for a in attempts), default=0.0),
+        longest_exec_s=max((a.exec_s for a in attempts), default=0.0),
+        cost_usd=sum(a.cost_usd for a in attempts),
+        jobs=len(attempts),
+    )
+
+
+def together(first: Timing, second: Timing) -> Timing:
+    """Two rounds of one stage, one after the other."""
+    return Timing(
+        exec_s=first.exec_s + second.exec_s,
+        queue_s=first.queue_s + second.queue_s,
+        cold_s=first.cold_s + second.cold_s,
+        overhead_s=first.overhead_s + second.overhead_s,
+        longest_exec_s=first.longest_exec_s + second.longest_exec_s,
+        cost_usd=first.cost_usd + second.cost_usd,
+        jobs=first.jobs + second.jobs,
+    )

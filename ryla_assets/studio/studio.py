@@ -1,0 +1,142 @@
+"""The studio: what every stage works with, and the two questions all of them ask (`accepted`, `publish`).
+
+Assets, checks, the daily batch, the command line and the HTTP app all go through these objects and functions, so the
+same character is made the same way whoever asks. No Dagster here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from resources.gpu.runner import Progress, Runner
+from resources.identity import Scorer
+from resources.storage import Store
+from ryla_assets.domain.errors import NotAccepted, TooEarly
+from ryla_assets.domain.images import (
+    ImageSet,
+    LoraArtifact,
+    LoraDataset,
+    Manifest,
+    RenderDomain,
+    TrainingTicket,
+    from_json,
+    manifest_sha256,
+    to_json,
+)
+from ryla_assets.registry.registry import Registry
+from ryla_assets.settings import Settings
+
+# What must have passed before an asset's manifest may be built on. Time and evidence are told, never required.
+REQUIRED_CLAIMS: dict[str, tuple[str, ...]] = {
+    "base_images": ("integrity", "provenance"),
+    "selected_base_image": ("integrity", "provenance"),
+    "character_sheet": ("integrity", "provenance", "identity"),
+    "lora_dataset": ("dataset",),
+    "lora_training": (),
+    "lora_weights": ("lora_file",),
+    "generated_images": ("integrity", "provenance", "identity"),
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who runs a stage: its Dagster run (the root run, so that a re-execution is the same caller) and its listeners."""
+
+    run_id: str = ""
+    on_progress: Callable[[Progress], None] | None = None
+    tell: Callable[[str], None] = lambda _: None
+
+
+@dataclass
+class Studio:
+    """Registry, store, scorer and the door to GPU work, put together by `build`."""
+
+    settings: Settings
+    registry: Registry
+    store: Store
+    runner: Runner
+    scorer: Scorer
+    caller: Caller = field(default_factory=Caller)
+
+    @property
+    def render_domain(self) -> RenderDomain:
+        """Whether pictures are procedural or a model's; the two are never compared."""
+        return self.runner.backend.render_domain
+
+    def publish(self, manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:
+        """Store a manifest and make it its asset's current one; returns its sha256. The manifest is written last."""
+        sha256 = self.store.put("manifests", to_json(manifest))
+        self.registry.publish(
+            sha256=sha256,
+            asset=manifest.asset,
+            character=manifest.character,
+            take=manifest.take,
+            request_id=manifest.request_id,
+        )
+        return sha256
+
+    def manifest(self, sha256: str) -> Manifest:
+        """Read a manifest by its name."""
+        return from_json(self.store.get("manifests", sha256))
+
+    def current(self, asset: str, character: str) -> Manifest | None:
+        """The newest manifest of an asset, judged or not; None if there is none."""
+        head = self.registry.head(asset, character)
+        return self.manifest(head.current_sha256) if head else None
+
+    def accepted(self, asset: str, character: str) -> Manifest:
+        """The gate: the asset's current manifest, if all its required claims passed.
+
+        Raises TooEarly (never made) and NotAccepted (refused, or not judged yet). With RYLA_GATES=record the current
+        manifest is returned all the same; its metadata and heads row say that it is unaccepted.
+        """
+        head = self.registry.head(asset, character)
+        if head is None:
+            raise TooEarly(
+                f"{character} has no {asset} yet.", field=asset, value=character, way_out=f"Materialize {asset} first."
+            )
+        if head.accepted_sha256 != head.current_sha256 and REQUIRED_CLAIMS[asset] and self.settings.gates == "enforce":
+            raise self._refusal(asset, character, head.current_sha256)
+        return self.manifest(head.current_sha256)
+
+    def is_accepted(self, asset: str, character: str) -> bool:
+        """Whether `accepted` would return."""
+        try:
+            self.accepted(asset, character)
+        except (TooEarly, NotAccepted):
+            return False
+        return True
+
+    def refusals(self, asset: str, character: str, sha256: str) -> dict[str, str]:
+        """Claim -> why it does not hold, for each required claim of a manifest; empty if it is acceptable."""
+        gates = {gate.claim: gate for gate in self.registry.gates(asset, character, sha256)}
+        return {
+            claim: gates[claim].reason if claim in gates else "not yet judged"
+            for claim in REQUIRED_CLAIMS[asset]
+            if claim not in gates or not gates[claim].passed
+        }
+
+    def _refusal(self, asset: str, character: str, sha256: str) -> NotAccepted:
+        why = self.refusals(asset, character, sha256)
+        unjudged = [claim for claim, reason in why.items() if reason == "not yet judged"]
+        way_out = f"Make a new take on purpose: materialize {asset} with new_take, or ryla characters regenerate."
+        if unjudged:
+            way_out = f"Execute the checks of {asset} for this partition."
+        return NotAccepted(
+            f"{asset} of {character} is not accepted: " + "; ".join(f"{c}: {r}" for c, r in why.items()) + ".",
+            field=asset,
+            value=sha256[:12],
+            way_out=way_out,
+        )
+
+
+def name_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:
+    """The manifest's sha256: what lineage and gates call it."""
+    return manifest_sha256(manifest)
+
+
+def describe(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:
+    """The manifest as indented JSON, for people."""
+    return json.dumps(manifest.model_dump(mode="json"), indent=2)

@@ -1,0 +1,31 @@
+"""Reading the registry's events from a sensor: O(new), at most `limit` a tick, the cursor is the last event's id."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from ryla_assets.partitions import characters
+from ryla_assets.registry.registry import Event
+from ryla_assets.studio.studio import Studio
+
+PER_TICK = 20  # runs one sensor asks for in a tick: importing 10,000 characters must not flood the queue
+
+
+def answer(
+    context: dg.SensorEvaluationContext,
+    studio: Studio,
+    kinds: Sequence[str],
+    run_for: Callable[[Event], Sequence[dg.RunRequest]],
+    *,
+    partitions: bool = False,
+) -> dg.SensorResult:
+    """Turn new events into run requests. `partitions`: also add the characters' partition keys."""
+    events = studio.registry.events(int(context.cursor or 0), kinds, limit=PER_TICK)
+    if not events:
+        return dg.SensorResult(skip_reason="Nothing new.", cursor=context.cursor)
+    names = sorted({event.character for event in events})
+    return dg.SensorResult(
+        run_requests=[request for event in events for request in run_for(event)],
+        dynamic_partitions_requests=[characters.build_add_request(names)] if partitions else [],
+        cursor=str(events[-1].id),
+    )
