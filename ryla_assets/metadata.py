@@ -42,6 +42,7 @@ KEYS: dict[str, Key] = {
     "steps": Key("int", "count", "training steps"),
     "dataset_hash": Key("text", "", "hash of training pictures and captions"),
     "left_out": Key("json", "", "sheet shots that were not trained on, and why"),
+    "left_out_images": Key("int", "count", "sheet shots that were not trained on"),
     "job": Key("text", "", "the job's fingerprint in the ledger"),
     "jobs": Key("int", "count", "jobs that made the results"),
     "exec_s": Key("float", "s", "execution time of the jobs, summed"),

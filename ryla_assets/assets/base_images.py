@@ -9,7 +9,6 @@ from pydantic import Field
 from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.results import materialized
 from ryla_assets.assets.style import stage
-from ryla_assets.failures import fails_clearly
 from ryla_assets.metadata import entries
 from ryla_assets.studio import base
 from ryla_assets.studio.studio import Studio
@@ -31,8 +30,7 @@ class SelectionConfig(dg.Config):
     who: str = Field(default="dagster", description="who picks; it is recorded")
 
 
-@dg.asset(**stage(group="character", kinds={"yaml"}) | {"io_manager_key": "io_manager"})
-@fails_clearly
+@stage(group="character", kinds={"yaml"})
 def character(context: dg.AssetExecutionContext, studio: dg.ResourceParam[Studio]) -> dg.MaterializeResult[None]:
     """The validated description of one adult synthetic persona, as the registry holds it."""
     who = studio.registry.character(context.partition_key)
@@ -41,8 +39,7 @@ def character(context: dg.AssetExecutionContext, studio: dg.ResourceParam[Studio
     )
 
 
-@dg.asset(**stage(group="character", kinds={"comfyui"}, workflow="base-image", deps=[character, model_files]))
-@fails_clearly
+@stage(group="character", kinds={"comfyui"}, workflow="base-image", deps=[character, model_files])
 def base_images(
     context: dg.AssetExecutionContext, config: TakeConfig, studio: dg.ResourceParam[Studio]
 ) -> dg.MaterializeResult[Any]:
@@ -50,8 +47,7 @@ def base_images(
     return materialized(studio, base.make_base_images(studio, context.partition_key, new_take=config.new_take))
 
 
-@dg.asset(**stage(group="character", kinds={"python"}, deps=[base_images], output_required=False))
-@fails_clearly
+@stage(group="character", kinds={"python"}, deps=[base_images], output_required=False)
 def selected_base_image(
     context: dg.AssetExecutionContext, config: SelectionConfig, studio: dg.ResourceParam[Studio]
 ) -> Iterator[dg.MaterializeResult[Any]]:

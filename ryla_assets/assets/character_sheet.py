@@ -10,7 +10,6 @@ from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.results import materialized
 from ryla_assets.assets.style import stage
 from ryla_assets.domain.images import ImageSet
-from ryla_assets.failures import fails_clearly
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio
 
@@ -21,8 +20,7 @@ class SheetConfig(TakeConfig):
     identity_weight: float = Field(default=0.95, description="PuLID's hold on the face, 0..1; low weights drift")
 
 
-@dg.asset(**stage(group="character", kinds={"comfyui"}, workflow="character-sheet", deps=[model_files]))
-@fails_clearly
+@stage(group="character", kinds={"comfyui"}, workflow="character-sheet", deps=[model_files])
 def character_sheet(
     config: SheetConfig, studio: dg.ResourceParam[Studio], selected_base_image: ImageSet
 ) -> dg.MaterializeResult[Any]:

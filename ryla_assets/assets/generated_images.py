@@ -10,7 +10,6 @@ from ryla_assets.assets.lora import lora_weights
 from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.results import materialized
 from ryla_assets.assets.style import stage
-from ryla_assets.failures import fails_clearly
 from ryla_assets.studio.content import generate, next_request
 from ryla_assets.studio.studio import Studio
 
@@ -21,15 +20,12 @@ class ContentConfig(dg.Config):
     request: str | None = Field(default=None, description="its id; empty: the oldest one that waits")
 
 
-@dg.asset(
-    **stage(
-        group="content",
-        kinds={"comfyui"},
-        workflow="lora-generation",
-        deps=[character_sheet, lora_weights, model_files],
-    )
+@stage(
+    group="content",
+    kinds={"comfyui"},
+    workflow="lora-generation",
+    deps=[character_sheet, lora_weights, model_files],
 )
-@fails_clearly
 def generated_images(
     context: dg.AssetExecutionContext, config: ContentConfig, studio: dg.ResourceParam[Studio]
 ) -> dg.MaterializeResult[Any]:

@@ -14,13 +14,11 @@ from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.results import materialized
 from ryla_assets.assets.style import stage
 from ryla_assets.domain.images import ImageSet, LoraDataset, TrainingTicket
-from ryla_assets.failures import fails_clearly
 from ryla_assets.studio import lora
 from ryla_assets.studio.studio import Studio
 
 
-@dg.asset(**stage(group="lora", kinds={"python"}))
-@fails_clearly
+@stage(group="lora", kinds={"python"})
 def lora_dataset(
     config: TakeConfig, studio: dg.ResourceParam[Studio], character_sheet: ImageSet
 ) -> dg.MaterializeResult[Any]:
@@ -28,8 +26,7 @@ def lora_dataset(
     return materialized(studio, lora.make_dataset(studio, character_sheet, new_take=config.new_take))
 
 
-@dg.asset(**stage(group="lora", kinds={"python"}, deps=[model_files]))
-@fails_clearly
+@stage(group="lora", kinds={"python"}, deps=[model_files])
 def lora_training(
     config: TakeConfig, studio: dg.ResourceParam[Studio], lora_dataset: LoraDataset
 ) -> dg.MaterializeResult[Any]:
@@ -37,8 +34,7 @@ def lora_training(
     return materialized(studio, lora.start_training(studio, lora_dataset, new_take=config.new_take))
 
 
-@dg.asset(**stage(group="lora", kinds={"python"}, output_required=False))
-@fails_clearly
+@stage(group="lora", kinds={"python"}, output_required=False)
 def lora_weights(
     studio: dg.ResourceParam[Studio], lora_training: TrainingTicket
 ) -> Iterator[dg.MaterializeResult[Any]]:

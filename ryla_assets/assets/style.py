@@ -1,22 +1,31 @@
-"""What all assets share: group, owners, partitions, code versions."""
+"""What all per-character assets share: partitions, IO manager, owners, code versions, and clear failures."""
 
+from collections.abc import Callable
 from typing import Any
 
+import dagster as dg
+
+from ryla_assets.failures import fails_clearly
 from ryla_assets.partitions import characters
 from workflows.versions import WORKFLOW_VERSIONS
 
 OWNERS = ["team:content"]
 
 
-def stage(*, group: str, kinds: set[str], workflow: str = "", **more: Any) -> dict[str, Any]:
-    """Keyword arguments of a per-character asset; `workflow` names the graph whose version is the code version."""
-    version = WORKFLOW_VERSIONS[workflow] if workflow else "1"
-    return {
-        "partitions_def": characters,
-        "group_name": group,
-        "kinds": kinds,
-        "owners": OWNERS,
-        "code_version": version,
-        "io_manager_key": "manifests",
-        **more,
-    }
+def stage(
+    *, group: str, kinds: set[str], workflow: str = "", **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """An asset of one character's way; `workflow` names the graph whose version is the code version."""
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        return dg.asset(
+            partitions_def=characters,
+            group_name=group,
+            kinds=kinds,
+            owners=OWNERS,
+            code_version=WORKFLOW_VERSIONS[workflow] if workflow else "1",
+            io_manager_key="manifests",
+            **more,
+        )(fails_clearly(function))
+
+    return decorate

@@ -1,6 +1,7 @@
 """How a judgement becomes an asset check: partitioned, standalone, with numbers that plot."""
 
 import warnings
+from typing import Any
 
 import dagster as dg
 
@@ -47,7 +48,7 @@ def result(judgement: Judgement, *, blocking: bool, named: bool = True) -> dg.As
     )
 
 
-def check_metadata(judgement: Judgement) -> dict[str, object]:
+def check_metadata(judgement: Judgement) -> dict[str, Any]:
     """The numbers, the sentence and the per-image table."""
     scorer = None if judgement.scorer_id == "bytes" else judgement.scorer_id
     return entries(

@@ -6,6 +6,7 @@ Everything here re-reads the stored bytes; what a scorer found in exactly these 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from resources import images
 from resources.identity import Face
@@ -63,17 +64,20 @@ def sheet_template(studio: Studio, sheet: ImageSet, reference: Sequence[float]) 
 
 def score_image(studio: Studio, record: ImageRecord, manifest: ImageSet, reference: Sequence[float]) -> ImageScore:
     """Judge one stored picture against a template; a missing or unreadable one is a score, not an error."""
-    common = {"domain": manifest.render_domain, "template_domain": studio.render_domain}
+    judged = partial(
+        verify,
+        record.shot,
+        domain=manifest.render_domain,
+        template_domain=studio.render_domain,
+        expected=record.expects_face,
+    )
     try:
         faces = faces_of(studio, record)
     except ObjectMissing:
-        return verify(record.shot, **common, expected=record.expects_face, missing=True)
+        return judged(missing=True)
     except (ObjectCorrupt, images.ImageRejected):
-        return verify(record.shot, **common, expected=record.expects_face, unreadable=True)
-    return verify(
-        record.shot,
-        **common,
-        expected=record.expects_face,
+        return judged(unreadable=True)
+    return judged(
         faces=len(faces),
         face_px=faces[0].width if faces else 0.0,
         distance=distance(faces[0].embedding, reference) if faces else None,

@@ -21,6 +21,7 @@ from ryla_assets.studio.faces import nearest_other, reference_template, score_im
 from ryla_assets.studio.lora import MIN_DATASET
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
 from workflows import lora_file
+from workflows.errors import LoraFileError
 
 NO_SCORER = "bytes"  # the scorer id of claims that need no face scorer
 EXPECTED_COUNT = {"base_images": 3, "selected_base_image": 1}
@@ -118,7 +119,7 @@ def provenance(studio: Studio, manifest: ImageSet) -> Judgement:
 
 def identity(studio: Studio, manifest: ImageSet) -> Judgement:
     """The declared shots show the character: verified / requested at a fixed distance, against its route's gate."""
-    template, gate = _template_and_gate(studio, manifest)
+    template, gate = template_of(studio, manifest)
     scores = [score_image(studio, record, manifest, template) for record in manifest.images]
     verdict = consistency(
         scores, gate=gate, scorer_id=studio.scorer.scorer_id, nearest_other=nearest_other(studio, manifest)
@@ -172,7 +173,7 @@ def dataset(studio: Studio, manifest: LoraDataset) -> Judgement:
     if len(manifest.images) < MIN_DATASET:
         faults.append(f"{len(manifest.images)} pictures; {MIN_DATASET} are needed")
     reason = "; ".join(faults) or f"{len(manifest.images)} pictures with captions; {len(manifest.left_out)} left out"
-    numbers = {"images": len(manifest.images), "left_out": len(manifest.left_out)}
+    numbers = {"images": len(manifest.images), "left_out_images": len(manifest.left_out)}
     return _judgement(manifest, "dataset", not faults, reason, numbers)
 
 
@@ -182,7 +183,7 @@ def lora(studio: Studio, manifest: LoraArtifact) -> Judgement:
         info = lora_file.verify(
             studio.store.get("loras", manifest.sha256), base_model=manifest.base_model, trained_steps=manifest.steps
         )
-    except (lora_file.LoraFileError, ObjectMissing, ObjectCorrupt) as error:
+    except (LoraFileError, ObjectMissing, ObjectCorrupt) as error:
         return _judgement(manifest, "lora_file", False, str(error), {})
     reason = f"{info.tensors} tensors of rank {info.rank} for {info.base_model}, step {manifest.steps}"
     return _judgement(manifest, "lora_file", True, reason, {"rank": info.rank, "tensors": info.tensors})
@@ -198,16 +199,23 @@ _CLAIMS: dict[str, Callable[[Studio, Any], Judgement]] = {
 }
 
 
-def _template_and_gate(studio: Studio, manifest: ImageSet) -> tuple[list[float], float]:
-    base = studio.current("selected_base_image", manifest.character)
-    if not isinstance(base, ImageSet):
-        raise TooEarly(f"{manifest.character} has no selected base image.", way_out="Select one first.")
-    reference = reference_template(studio, base)
+def template_of(studio: Studio, manifest: ImageSet) -> tuple[list[float], float]:
+    """What the set's faces are compared with, and the share that must verify: by its lineage, not by today's pick.
+
+    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face.
+    """
     if manifest.asset == "character_sheet":
-        return reference, targets.SHEET_GATE
-    sheet = studio.accepted("character_sheet", manifest.character)
+        return reference_template(studio, _images(studio, manifest.parents[0])), targets.SHEET_GATE
+    sheet, base = (_images(studio, parent) for parent in manifest.parents[:2])
     gate = targets.LORA_GATE if manifest.route == "lora" else targets.FACE_SWAP_GATE
-    return (sheet_template(studio, sheet, reference) if isinstance(sheet, ImageSet) else reference), gate
+    return sheet_template(studio, sheet, reference_template(studio, base)), gate
+
+
+def _images(studio: Studio, sha256: str) -> ImageSet:
+    manifest = studio.manifest(sha256)
+    if not isinstance(manifest, ImageSet):
+        raise TooEarly(f"{sha256[:12]} is no set of pictures.", field="parents", way_out="Make the set anew.")
+    return manifest
 
 
 def _target(manifest: ImageSet | LoraArtifact) -> tuple[float, int]:

@@ -39,7 +39,7 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
         raise Refused(f"{who.id} has no selected base image.", way_out="Select one.")
     template = reference_template(studio, base)
     chosen: list[tuple[Shot, ImageRecord]] = [(BASE_SHOTS[0], base.images[0])]
-    left_out = {}
+    left_out: dict[str, str] = {}
     shots = {shot.id: shot for shot in sheet_shots(10)}
     for record in sheet.images:
         score = score_image(studio, record, sheet, template)

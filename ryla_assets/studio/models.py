@@ -37,6 +37,6 @@ def model_report(studio: Studio) -> ModelReport:
         }
         for file in model_files()
     ]
-    present = sum(row["present"] for row in rows)
+    present = sum(bool(row["present"]) for row in rows)
     digest = hashlib.sha256(repr([(r["folder"], r["file"], r["present"]) for r in rows]).encode()).hexdigest()[:16]
     return ModelReport(backend.name, rows, present, len(rows) - present, f"{backend.name}-{digest}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.gpu.job import InputFile, Job, OutputSpec
+from ryla_assets.domain.errors import TooEarly
 from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.build import PromptText
@@ -80,6 +81,27 @@ def take_for(studio: Studio, character: str, stage: str, body: dict[str, Any], *
     take = studio.registry.latest_take(character, stage) + 1
     return studio.registry.open_request(
         f"{character}/{stage}/{take}", character=character, stage=stage, take=take, body={**body, "asked_by": caller}
+    )
+
+
+def regenerate(studio: Studio, character: str, stage: str) -> Request:
+    """Ask for a new take of a stage on what its latest take was built on; a sensor makes it. Old takes stay."""
+    studio.registry.character(character)
+    earlier = studio.registry.requests(character, stage)
+    if not earlier:
+        raise TooEarly(
+            f"{character} has no {stage} to make anew.",
+            field=stage,
+            way_out="Activate the character and make the first.",
+        )
+    take = earlier[-1].take + 1
+    return studio.registry.open_request(
+        f"{character}/{stage}/{take}",
+        character=character,
+        stage=stage,
+        take=take,
+        body={**earlier[-1].body, "asked_by": "regenerate"},
+        event=f"{stage}:regenerate",
     )
 
 

@@ -78,7 +78,7 @@ def _reroll(studio: Studio, who: Character, base: ImageSet, request: Request, sh
     )
     plan = plan_once(studio, again, lambda: _plan(studio, who, base, request, failed, 1))
     images, timing = render(studio, plan)
-    better, worse = dict.fromkeys(()), []
+    worse: list[ImageRecord] = []
     better = {record.shot: record for record in sheet.images}
     for record in images:
         first = better[record.shot]

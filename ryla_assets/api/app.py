@@ -1,0 +1,137 @@
+"""The HTTP app, first form: health, thumbnails and galleries by capability URL.
+
+Input is hostile: tokens are checked before anything is looked up, answers carry no path and no secret, pages run no
+script. What it serves was accepted into the store; there is no way to put anything in.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ryla_assets.build import build_studio
+from ryla_assets.domain.errors import UnknownCharacter
+from ryla_assets.domain.images import ImageSet
+from ryla_assets.links import Links
+from ryla_assets.settings import Settings
+from ryla_assets.studio.studio import Studio
+
+_YEAR = "private, max-age=31536000, immutable"  # a thumbnail is named by its content
+_PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_SHOWN = ("base_images", "selected_base_image", "character_sheet", "generated_images")
+
+
+def build_app(settings: Settings, *, studio: Studio | None = None) -> Starlette:
+    """The ASGI app on these settings."""
+    house = _Pages(studio or build_studio(settings))
+    return Starlette(
+        routes=[
+            Route("/health", house.health),
+            Route("/t/{token}.webp", house.thumbnail),
+            Route("/g/{character}/{token}", house.gallery),
+        ]
+    )
+
+
+class _Pages:
+    """The handlers, on one studio."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.links = Links(studio.settings.home, studio.settings.public_url)
+
+    async def health(self, _: Request) -> Response:
+        """200 while database and store answer; 503 naming what does not."""
+        problems = await run_in_threadpool(self._problems)
+        body = {"status": "ok" if not problems else "failing", "problems": problems}
+        return JSONResponse({**body, "backend": self.studio.runner.backend.name}, status_code=503 if problems else 200)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """A WebP thumbnail; 404 for a forged token and for a picture that is gone, without saying which."""
+        prefix = self.links.image_prefix(request.path_params["token"])
+        data = await run_in_threadpool(self._thumbnail, prefix) if prefix else None
+        if data is None:
+            return PlainTextResponse("not found", status_code=404)
+        return Response(
+            data, media_type="image/webp", headers={"Cache-Control": _YEAR, "X-Content-Type-Options": "nosniff"}
+        )
+
+    async def gallery(self, request: Request) -> Response:
+        """All current pictures of a character on one page."""
+        character, token = request.path_params["character"], request.path_params["token"]
+        if not self.links.opens_gallery(character, token):
+            return PlainTextResponse("not found", status_code=404)
+        try:
+            page = await run_in_threadpool(self._gallery, character)
+        except UnknownCharacter:
+            return PlainTextResponse("not found", status_code=404)
+        headers = {
+            "Content-Security-Policy": _PAGE_POLICY,
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        return HTMLResponse(page, headers=headers)
+
+    def _problems(self) -> list[str]:
+        try:
+            self.studio.registry.events(0, ("none",), limit=1)
+        except Exception as error:  # noqa: BLE001  whatever the database says, health must answer
+            return [f"database: {type(error).__name__}"]
+        return []
+
+    def _thumbnail(self, prefix: str) -> bytes | None:
+        from resources.images import ImageRejected, thumbnail
+        from resources.storage import StorageError
+
+        sha256 = self.studio.store.find("images", prefix)
+        if sha256 is None:
+            return None
+        try:
+            return thumbnail(self.studio.store.get("images", sha256))
+        except (StorageError, ImageRejected):
+            return None
+
+    def _gallery(self, character: str) -> str:
+        who = self.studio.registry.character(character)
+        parts = [f"<h1>{html.escape(who.config.name)} <small>{html.escape(who.id)}</small></h1>"]
+        for asset in _SHOWN:
+            for sha256 in reversed(self.studio.registry.manifests(asset, character)):
+                manifest = self.studio.manifest(sha256)
+                if isinstance(manifest, ImageSet):
+                    parts.append(self._section(manifest, sha256))
+        return _PAGE.format(title=html.escape(who.id), body="\n".join(parts))
+
+    def _section(self, manifest: ImageSet, sha256: str) -> str:
+        refused = self.studio.refusals(manifest.asset, manifest.character, sha256)
+        state = "accepted" if not refused else "not accepted: " + "; ".join(f"{k}: {v}" for k, v in refused.items())
+        kind = "procedural preview" if manifest.render_domain == "preview" else "made by a model"
+        line = f"take {manifest.take}, {manifest.route} route, {kind}, {state}"
+        figures = "".join(_figure(self.links.thumbnail(i.sha256), i.shot) for i in manifest.images)
+        return f"<h2>{html.escape(manifest.asset)}</h2><p>{html.escape(line)}</p><div>{figures}</div>"
+
+
+def _figure(url: str, shot: str) -> str:
+    path = "/" + url.split("/", 3)[3]
+    name = html.escape(shot)
+    return f'<figure><img src="{html.escape(path)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:15px/1.4 system-ui,sans-serif;margin:2rem;color:#1f2328}}small{{color:#6a7178;font-weight:400}}
+h2{{margin:1.6rem 0 0;font-size:1.05rem}}p{{margin:.2rem 0 .6rem;color:#6a7178}}
+div{{display:flex;flex-wrap:wrap;gap:12px}}
+figure{{margin:0}}img{{border-radius:6px;display:block}}figcaption{{font-size:12px;color:#6a7178}}</style>{body}</html>
+"""
+
+
+def app() -> Any:
+    """The app on the environment's settings, for an ASGI server's factory option."""
+    from ryla_assets.settings import settings
+
+    return build_app(settings())

@@ -1,0 +1,133 @@
+"""`ryla doctor`: what is configured, what can be reached, what is missing, and the cure for each."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ryla_assets.settings import Settings
+
+LOW_DISK = 2 * 1024**3  # bytes; a thousand 1024 px pictures are 1.5 GB
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `state` is ok, note (works, but know it) or missing (does not work)."""
+
+    what: str
+    state: str
+    detail: str
+    cure: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; one broken part hides no other."""
+    return [_guarded(name, look, settings) for name, look in _LOOKS.items()]
+
+
+def _guarded(name: str, look: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return look(settings)
+    except Exception as error:  # noqa: BLE001  a doctor reports what others raise
+        return Finding(
+            name, "missing", f"{type(error).__name__}: {error}", "See the message; then run ryla doctor again."
+        )
+
+
+def _home(settings: Settings) -> Finding:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    probe = settings.home / ".doctor"
+    probe.write_bytes(b"x")
+    probe.unlink()
+    free = shutil.disk_usage(settings.home).free
+    detail = f"{settings.home.resolve()}, {free / 1024**3:.1f} GiB free"
+    return Finding(
+        "RYLA_HOME", "note" if free < LOW_DISK else "ok", detail, "Free space soon." if free < LOW_DISK else ""
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    from resources.database import open_engine
+    from ryla_assets.registry.migrate import HEAD, ready
+    from ryla_assets.registry.registry import Registry
+
+    engine = ready(open_engine(settings.database))
+    try:
+        count = len(Registry(engine).characters())
+    finally:
+        engine.dispose()
+    return Finding("database", "ok", f"{engine.dialect.name}, schema {HEAD}, {count} characters")
+
+
+def _store(settings: Settings) -> Finding:
+    from resources.storage import open_store
+
+    store = open_store(settings.storage)
+    sha256 = store.put("manifests", b'{"doctor": "a probe of the store"}')
+    store.get("manifests", sha256)
+    return Finding("store", "ok", "writes and reads back")
+
+
+def _backend(settings: Settings) -> Finding:
+    detail = "preview: embedded, procedural pictures, nominal prices; it never passes for a model's output"
+    return Finding("backend", "note", f"{detail} ({settings.image_px} px)")
+
+
+def _scorer(_: Settings) -> Finding:
+    from resources.identity import DlibScorer
+
+    return Finding("face scorer", "ok", DlibScorer().scorer_id)
+
+
+def _dagster(settings: Settings) -> Finding:
+    from importlib.metadata import version
+
+    config = settings.dagster_home / "dagster.yaml"
+    detail = f"{version('dagster')}, DAGSTER_HOME {settings.dagster_home}"
+    return Finding("dagster", "ok", detail if config.exists() else f"{detail} (written by demo and dev)")
+
+
+def _app(settings: Settings) -> Finding:
+    url = f"{settings.public_url}/health"
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  the deployment's own address
+            return Finding("HTTP app", "ok", f"{url} answers {answer.status}")
+    except (urllib.error.URLError, OSError):
+        return Finding("HTTP app", "note", f"{url} does not answer", "Thumbnails show while `ryla dev` runs.")
+
+
+def _money(settings: Settings) -> Finding:
+    from resources.database import open_engine
+    from resources.gpu.ledger import Ledger
+    from ryla_assets.registry.migrate import ready
+
+    engine = ready(open_engine(settings.database))
+    try:
+        spent = Ledger(engine).committed_usd()
+    finally:
+        engine.dispose()
+    return Finding("budget", "ok", f"${spent:.4f} of ${settings.daily_budget_usd:.2f} spent or reserved in 24 hours")
+
+
+def _gates(settings: Settings) -> Finding:
+    if settings.gates == "enforce":
+        return Finding("gates", "ok", "enforced")
+    return Finding(
+        "gates", "note", "recorded only: results are marked unaccepted, nothing is refused", "Unset RYLA_GATES."
+    )
+
+
+_LOOKS: dict[str, Callable[[Settings], Finding]] = {
+    "RYLA_HOME": _home,
+    "database": _database,
+    "store": _store,
+    "backend": _backend,
+    "face scorer": _scorer,
+    "dagster": _dagster,
+    "HTTP app": _app,
+    "budget": _money,
+    "gates": _gates,
+}
