@@ -64,7 +64,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # an intent outlives a power cut too; 0.3 ms a commit more than NORMAL
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 

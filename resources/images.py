@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -33,22 +35,13 @@ class ImageRejected(Exception):
 
 
 def decode(data: bytes, *, size: tuple[int, int] | None = None) -> Image:
-    """Return the RGB picture in `data` (PNG, JPEG or WebP), fully decoded.
+    """Return the RGB picture in `data` (PNG, JPEG or WebP), fully decoded and without any metadata.
 
     Raises ImageRejected: `too_large`, `unreadable` (not a picture, truncated), `wrong_size` (not `size`).
     """
-    from PIL import Image as pil
-
-    if len(data) > MAX_BYTES:
-        raise ImageRejected("too_large", f"{len(data)} bytes; at most {MAX_BYTES} are read")
-    try:
-        with pil.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as probe:
-            if probe.width * probe.height > MAX_PIXELS:
-                raise ImageRejected("too_large", f"{probe.width}x{probe.height}; at most {MAX_PIXELS} pixels are read")
-            probe.load()
-            image = probe.convert("RGB")
-    except (OSError, ValueError, SyntaxError, pil.DecompressionBombError) as error:
-        raise ImageRejected("unreadable", f"not a readable PNG, JPEG or WebP ({type(error).__name__})") from error
+    with _opened(data) as opened:
+        image = opened.convert("RGB")
+    image.info.clear()  # else Pillow writes a worker's colour profile into every file made from this picture
     if size is not None and image.size != size:
         raise ImageRejected("wrong_size", f"{image.width}x{image.height} came back, {size[0]}x{size[1]} was asked for")
     return image
@@ -84,13 +77,10 @@ def mark(image: Image, *, source: SourceType, tool: str) -> bytes:
 
 def read_mark(data: bytes) -> SourceType | None:
     """The AI mark found in stored bytes, or None where there is no (known) mark."""
-    from PIL import Image as pil
-
     try:
-        with pil.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-            image.load()
+        with _opened(data) as image:
             packet = image.info.get("xmp") or image.info.get(_XMP_KEY) or b""
-    except (OSError, ValueError, SyntaxError):
+    except ImageRejected:
         return None
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
     if f'"{DIGITAL_SOURCE_TYPE}trainedAlgorithmicMedia"' in text:
@@ -108,6 +98,25 @@ def thumbnail(data: bytes, *, px: int = 160) -> bytes:
     out = io.BytesIO()
     image.save(out, format="WEBP", quality=82, xmp=_xmp(source, "RYLA Assets thumbnail").encode())
     return out.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image]:
+    """The loaded picture in `data`, within our limits; raises ImageRejected, also for what fails inside the block."""
+    from PIL import Image as pil
+
+    if len(data) > MAX_BYTES:
+        raise ImageRejected("too_large", f"{len(data)} bytes; at most {MAX_BYTES} are read")
+    try:
+        with pil.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageRejected("too_large", f"{image.width}x{image.height}; at most {MAX_PIXELS} pixels are read")
+            image.load()
+            yield image
+    except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
+        raise ImageRejected("too_large", f"at most {MAX_PIXELS} pixels are read: {error}") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageRejected("unreadable", f"not a readable PNG, JPEG or WebP ({type(error).__name__})") from error
 
 
 def _xmp(source: SourceType, tool: str) -> str:

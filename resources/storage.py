@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 KINDS = {"images": ".png", "inputs": ".png", "loras": ".safetensors", "manifests": ".json"}
 
@@ -62,9 +62,9 @@ class FileStore:
         """Store `data` by rename after fsync; a full disk leaves nothing behind."""
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(kind, sha256)
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            return sha256  # a damaged file of that name is written anew: storing again heals it
         try:
+            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return sha256  # a damaged file of that name is written anew: storing again heals it
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_atomically(path, data)
         except OSError as error:
@@ -83,6 +83,8 @@ class FileStore:
             data = path.read_bytes()
         except FileNotFoundError as error:
             raise ObjectMissing(f"{kind} object {sha256} is not in the store ({self.root}).") from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ObjectCorrupt(
                 f"{path} is damaged: its bytes are not what its name says ({len(data)} bytes read). "
@@ -114,9 +116,11 @@ class FileStore:
 def open_store(url: str) -> Store:
     """The store behind RYLA_STORAGE_URL: a folder, given as a path or a file: URL."""
     parts = urlsplit(url)
-    if parts.scheme not in ("", "file"):
-        raise StorageError(f"RYLA_STORAGE_URL: {parts.scheme}: is not supported; give a folder or a file: URL.")
-    return FileStore(Path(parts.path))
+    if not parts.scheme:
+        return FileStore(Path(url))  # a path is taken as it is: '#', '?' and '%' are letters in it
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        raise StorageError(f"RYLA_STORAGE_URL: {url!r} is not supported; give a folder or a file:///folder URL.")
+    return FileStore(Path(unquote(parts.path)))
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

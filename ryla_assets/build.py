@@ -8,12 +8,6 @@ from typing import Any
 
 import dagster as dg
 
-from resources.database import open_engine
-from resources.gpu.backends.preview.backend import PreviewBackend, default_workers
-from resources.gpu.ledger import Ledger
-from resources.gpu.runner import Runner
-from resources.identity import DlibScorer
-from resources.storage import open_store
 from ryla_assets.assets.base_images import base_images, character, selected_base_image
 from ryla_assets.assets.character_sheet import character_sheet
 from ryla_assets.assets.content_batch import content_batch
@@ -22,9 +16,6 @@ from ryla_assets.assets.lora import lora_dataset, lora_training, lora_weights
 from ryla_assets.assets.model_files import model_files
 from ryla_assets.checks import dataset, identity, integrity, lora_file, provenance, timing
 from ryla_assets.manifest_io import manifest_io_manager
-from ryla_assets.prompts.lexicon import lexicon
-from ryla_assets.registry.migrate import ready
-from ryla_assets.registry.registry import Registry
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Caller, Studio
 from sensors.content import content_wanted__generated_images
@@ -65,6 +56,16 @@ default_schedules = [daily_content]
 
 def build_studio(config: Settings | None = None, *, caller: Caller | None = None, **overrides: Any) -> Studio:
     """A studio on these settings; `overrides` replace its parts (store, scorer, backend, runner, registry)."""
+    from resources.database import open_engine
+    from resources.gpu.backends.preview.backend import PreviewBackend, default_workers
+    from resources.gpu.ledger import Ledger
+    from resources.gpu.runner import Runner
+    from resources.identity import DlibScorer
+    from resources.storage import open_store
+    from ryla_assets.prompts.lexicon import lexicon
+    from ryla_assets.registry.migrate import ready
+    from ryla_assets.registry.registry import Registry
+
     config = config or settings()
     engine = ready(open_engine(config.database))
     store = overrides.get("store") or open_store(config.storage)

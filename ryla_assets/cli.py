@@ -22,7 +22,7 @@ from ryla_assets.domain.errors import InputError, RylaError
 from ryla_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from ryla_assets.registry.registry import Character
+    from ryla_assets.registry.records import Character
     from ryla_assets.studio.studio import Studio
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")

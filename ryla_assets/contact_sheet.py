@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.images import mark
 from resources.storage import Store
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def draw(store: Store, stories: list[dict[str, Any]], path: Path) -> Path:
                 y += TILE + LABEL
         y += 10
     path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(path, optimize=True)
+    path.write_bytes(mark(canvas, source="algorithmicMedia", tool="RYLA Assets (procedural preview)"))
     return path
 
 

@@ -22,6 +22,7 @@ from ryla_assets.registry.files import load_character
 from ryla_assets.studio.content import STAGE, ContentRequest, ask
 from ryla_assets.studio.faces import score_image
 from ryla_assets.studio.judge import template_of
+from ryla_assets.studio.plans import IDENTITY_WEIGHT
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "characters"
@@ -99,7 +100,7 @@ class _Way:
     def walk(self) -> None:
         """Base images, the pick, the sheet; then face swap while the LoRA trains, then the LoRA route."""
         who = self.story.character
-        weight = DRIFT_WEIGHT if self.story.drifting else 0.95
+        weight = DRIFT_WEIGHT if self.story.drifting else IDENTITY_WEIGHT
         self.step("base images", 0.00, ["character", "base_images"])
         self.step(
             "the pick", 0.20, ["selected_base_image"], selected_base_image={"policy": "best_score", "who": "demo"}

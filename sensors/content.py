@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ryla_assets.registry.registry import Event, Request
+from ryla_assets.registry.records import Event, Request
 from ryla_assets.studio.content import STAGE, first_look
 from ryla_assets.studio.studio import Studio
 from sensors.cursor import answer
@@ -23,14 +23,21 @@ def content_wanted__generated_images(
     A LoRA that became ready while nobody ever asked for anything answers a first look of its own.
     """
 
+    asked: set[str] = set()  # a request may have several causes in one tick: it is run once
+
     def run(event: Event) -> list[dg.RunRequest]:
         if not studio.is_accepted("character_sheet", event.character):
             return []  # asked too early: the request waits for the sheet
         lora_ready = studio.is_accepted("lora_weights", event.character)
         waiting = studio.registry.requests(event.character, STAGE, states=("pending", "planned"))
         if event.kind == "lora_weights:accepted" and not studio.registry.requests(event.character, STAGE):
-            waiting = [first_look(studio, event.character)]
-        return [_run(request, event) for request in waiting if lora_ready or request.body.get("method") != "lora"]
+            first_look(studio, event.character)
+            return []  # asking is an event of its own, which the next tick answers
+        if event.kind == "content_requested":
+            waiting = [request for request in waiting if request.id == event.detail["request"]]
+        fresh = [r for r in waiting if r.id not in asked and (lora_ready or r.body.get("method") != "lora")]
+        asked.update(request.id for request in fresh)
+        return [_run(request, event) for request in fresh]
 
     return answer(context, studio, KINDS, run)
 

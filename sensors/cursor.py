@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from ryla_assets.partitions import characters
-from ryla_assets.registry.registry import Event
+from ryla_assets.registry.records import Event
 from ryla_assets.studio.studio import Studio
 
 PER_TICK = 20  # runs one sensor asks for in a tick: importing 10,000 characters must not flood the queue
@@ -19,13 +19,16 @@ def answer(
     *,
     partitions: bool = False,
 ) -> dg.SensorResult:
-    """Turn new events into run requests. `partitions`: also add the characters' partition keys."""
+    """Turn new events into run requests. `partitions`: also add the characters' partition keys.
+
+    Events of a character that was retired meanwhile are passed over: it may not spend, so its run could only fail.
+    """
     events = studio.registry.events(int(context.cursor or 0), kinds, limit=PER_TICK)
     if not events:
         return dg.SensorResult(skip_reason="Nothing new.", cursor=context.cursor)
-    names = sorted({event.character for event in events})
+    names = sorted({event.character for event in events if studio.registry.character(event.character).active})
     return dg.SensorResult(
-        run_requests=[request for event in events for request in run_for(event)],
-        dynamic_partitions_requests=[characters.build_add_request(names)] if partitions else [],
+        run_requests=[request for event in events if event.character in names for request in run_for(event)],
+        dynamic_partitions_requests=[characters.build_add_request(names)] if partitions and names else [],
         cursor=str(events[-1].id),
     )

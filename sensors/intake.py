@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from ryla_assets.registry.registry import Event
+from ryla_assets.registry.records import Event
 from ryla_assets.studio.studio import Studio
+from ryla_assets.studio.waiting import wants_base_images
 from sensors.cursor import answer
 
 
@@ -16,8 +17,10 @@ def character_activated__base_images(
     context: dg.SensorEvaluationContext, studio: dg.ResourceParam[Studio]
 ) -> dg.SensorResult:
     """Adds the partition key and requests base images; inactive characters cost nothing."""
-    return answer(context, studio, ("activated", "base_images:regenerate"), _run, partitions=True)
 
+    def run(event: Event) -> list[dg.RunRequest]:
+        if event.kind == "activated" and not wants_base_images(studio, event.character):
+            return []
+        return [dg.RunRequest(run_key=f"base_images:{event.character}:{event.id}", partition_key=event.character)]
 
-def _run(event: Event) -> list[dg.RunRequest]:
-    return [dg.RunRequest(run_key=f"base_images:{event.character}:{event.id}", partition_key=event.character)]
+    return answer(context, studio, ("activated", "base_images:regenerate"), run, partitions=True)

@@ -17,6 +17,7 @@ from resources.gpu.errors import OutputRejected
 from resources.gpu.job import Job, OutputSpec
 from resources.storage import Store
 from workflows import lora_file
+from workflows.errors import LoraFileError
 
 MAX_LORA_BYTES = 1024 * 1024 * 1024  # rank 128 on Flux is 0.7 GB; ours are rank 16
 
@@ -29,12 +30,14 @@ def accept(
     Returns one record an output: name, media, sha256 (stored bytes), and for pictures pixels_sha256, width, height.
     Raises OutputRejected naming the output and the reason; nothing of a job is accepted if one output is bad.
     """
-    by_name: dict[str, list[RemoteOutput]] = {}
+    by_name: dict[str, list[RemoteOutput]] = {spec.name: [] for spec in job.outputs}
     for output in outputs:
-        by_name.setdefault(_stem(output.name), []).append(output)
+        if _stem(output.name) not in by_name:
+            raise OutputRejected(f"{job.label}: {output.name!r} came back, nobody asked for it.", code="extra_output")
+        by_name[_stem(output.name)].append(output)
     ready = []
     for spec in job.outputs:
-        found = by_name.get(spec.name, [])
+        found = by_name[spec.name]
         if len(found) != 1:
             raise OutputRejected(
                 f"{job.label}: {len(found)} files came back for {spec.name!r}, one was asked for.",
@@ -54,7 +57,7 @@ def _checked(
             info = lora_file.verify(
                 data, base_model=str(job.request["base_model"]), trained_steps=int(job.request["steps"])
             )
-        except lora_file.LoraFileError as error:
+        except LoraFileError as error:
             raise OutputRejected(f"{job.label}: {error}", code="lora_file") from error
         return data, {"base_model": info.base_model, "rank": info.rank, "bytes": len(data)}
     try:

@@ -1,7 +1,8 @@
 """The protocol that every backend speaks: submit, find, poll many, fetch, cancel, diagnose.
 
 A backend moves bytes and tells the truth about remote state. It keeps no books: ledger, money, leases and retries
-are the runner's, and the runner is the only caller of `submit`.
+are the runner's, and the runner is the only caller of `submit`. All but `submit` may raise BackendUnavailable: then
+nothing is known, nothing is concluded, and the question is asked again.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ class Backend(Protocol):
     def profile(self, job: Job) -> str:
         """What determines pixels besides the job itself; goes into the fingerprint."""
 
+    def model_files(self) -> dict[str, frozenset[str]]:
+        """Folder -> names of the model files that it has."""
+
     def problems(self, job: Job) -> list[dict[str, Any]]:
         """What the backend would refuse about `job`, in ComfyUI's error shape; empty if it would take it."""
 
@@ -75,7 +79,10 @@ class Backend(Protocol):
         """Cost and time of one attempt."""
 
     async def submit(self, submission: Submission) -> str:
-        """Send it and return the remote id. Any error but InvalidJob leaves the outcome unknown."""
+        """Load every input, then send it and return the remote id.
+
+        Any error but InvalidJob, and a missing input's, leaves the outcome unknown.
+        """
 
     async def find(self, attempt_id: str) -> str | None:
         """The remote id of an attempt whose submission's outcome is unknown; None: it certainly never arrived."""
@@ -84,7 +91,7 @@ class Backend(Protocol):
         """The state of each remote job; one that the backend does not know is `lost`."""
 
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
-        """The files of a succeeded job."""
+        """The files of a succeeded job. Raises JobLost if they are gone."""
 
     async def cancel(self, remote_id: str) -> None:
         """Stop it; no error if it ended already."""

@@ -30,6 +30,8 @@ _MOVES: dict[str, frozenset[str]] = {
     "unknown": frozenset({"submitted", "queued", "running"}) | TERMINAL_STATES,
 }
 DAY_S = 86_400.0
+ROUNDING_USD = 1e-9  # sums of floats: ten times $0.10 fit into a budget of $1
+MAX_TEXT = 4_000  # characters of an error; a worker may return megabytes of it
 
 jobs = sa.Table(
     "gpu_jobs",
@@ -183,14 +185,15 @@ class Ledger:
         values = {
             "fingerprint": fingerprint,
             "kind": job.kind,
-            "label": job.label,
-            "owner": job.owner,
+            "label": _clean(job.label, 200),
+            "owner": _clean(job.owner, 64),
             "backend": backend,
             "profile": profile,
             "request": job.as_dict(),
             "created_at": self.clock(),
         }
         with writing(self.engine) as db:
+            lock(db, fingerprint)
             if not db.execute(sa.select(jobs.c.kind).where(jobs.c.fingerprint == fingerprint)).first():
                 db.execute(sa.insert(jobs).values(**values))
         return JobRow(job, fingerprint, None, None)
@@ -204,20 +207,22 @@ class Ledger:
         return JobRow(Job.from_dict(row["request"]), fingerprint, row["result"], row["accepted_attempt"])
 
     def begin(self, fingerprint: str, intent: Intent, *, daily_budget_usd: float) -> Attempt | None:
-        """Commit the intent and its reservation; None if an attempt of this job is open already.
+        """Commit the intent and its reservation; None if the job has an open attempt or a result already.
 
         Raises OverBudget, with nothing written, if today's spend and open exposure leave no room.
         """
         now = self.clock()
         with writing(self.engine) as db:
             lock(db, "gpu_budget")
-            if db.execute(sa.select(attempts.c.id).where(attempts.c.open_fingerprint == fingerprint)).first():
+            is_open = sa.exists().where(attempts.c.open_fingerprint == fingerprint)
+            is_done = sa.exists().where(jobs.c.fingerprint == fingerprint, jobs.c.result.is_not(None))
+            if db.execute(sa.select(is_open | is_done)).scalar_one():
                 return None
-            committed = _committed(db, since=now - DAY_S)
-            if committed + intent.exposure_usd > daily_budget_usd:
+            spent, reserved = _committed(db, since=now - DAY_S)
+            if spent + reserved + intent.exposure_usd > daily_budget_usd + ROUNDING_USD:
                 raise OverBudget(
-                    f"${committed:.4f} of the daily budget of ${daily_budget_usd:.2f} is spent or reserved; "
-                    f"this job can cost ${intent.exposure_usd:.4f}.",
+                    f"This job can cost ${intent.exposure_usd:.4f}; of the daily budget of ${daily_budget_usd:.2f}, "
+                    f"${spent:.4f} is spent and ${reserved:.4f} is reserved for open work.",
                     way_out="Raise RYLA_DAILY_BUDGET_USD or wait until older work leaves the 24-hour window.",
                 )
             number = db.execute(
@@ -255,7 +260,7 @@ class Ledger:
 
     def open_attempts(self, kind: str | None = None) -> list[Attempt]:
         """Every open attempt (of one kind of job), oldest first."""
-        where = attempts.c.open_fingerprint.is_not(None)
+        where: sa.ColumnElement[bool] = attempts.c.open_fingerprint.is_not(None)
         if kind is not None:
             where &= attempts.c.fingerprint.in_(sa.select(jobs.c.fingerprint).where(jobs.c.kind == kind))
         return self._select(where)
@@ -280,7 +285,8 @@ class Ledger:
     def move(self, attempt: Attempt, state: str, *, note: str = "", **values: object) -> Attempt:
         """Move an open attempt to `state`; terminal is sticky, and a lost lease cannot move it.
 
-        Raises LedgerConflict if the row went elsewhere meanwhile.
+        A terminal move settles the attempt in the same transaction: `values` hold what it cost, its reservation is
+        given back. Raises LedgerConflict if the row went elsewhere meanwhile.
         """
         if state == attempt.state:
             return attempt
@@ -288,7 +294,11 @@ class Ledger:
             raise LedgerConflict(f"Attempt {attempt.id} is {attempt.state}; it cannot become {state}.")
         now = self.clock()
         if state in TERMINAL_STATES:
-            values = {"finished_at": now, "open_fingerprint": None, **values}
+            ending = {"finished_at": now, "settled_at": now, "open_fingerprint": None, "reserved_usd": 0.0}
+            values = ending | values
+        for name, limit in (("error_code", 64), ("error", MAX_TEXT), ("diagnosis", MAX_TEXT)):
+            if name in values:
+                values[name] = _clean(str(values[name]), limit)
         with writing(self.engine) as db:
             changed = db.execute(
                 sa.update(attempts)
@@ -308,7 +318,8 @@ class Ledger:
         """
         now = self.clock()
         with writing(self.engine) as db:
-            state = db.execute(sa.select(attempts.c.state).where(attempts.c.id == attempt.id)).scalar_one()
+            row = sa.select(attempts.c.state).where(attempts.c.id == attempt.id).with_for_update()
+            state = db.execute(row).scalar_one()
             if state in TERMINAL_STATES:
                 return False
             first = db.execute(
@@ -327,28 +338,25 @@ class Ledger:
             _note(db, attempt.id, now, state, "succeeded", f"accepted {len(result)} outputs" if first else "late")
         return bool(first)
 
-    def settle(self, attempt: Attempt, **settlement: float) -> None:
-        """Book what an ended attempt cost and give its reservation back."""
-        with writing(self.engine) as db:
-            db.execute(
-                sa.update(attempts)
-                .where(attempts.c.id == attempt.id, attempts.c.settled_at.is_(None))
-                .where(attempts.c.state.in_(TERMINAL_STATES))
-                .values(settled_at=self.clock(), reserved_usd=0.0, **settlement)
-            )
+    def replace_result(self, attempt: Attempt, result: list[dict[str, Any]] | None) -> None:
+        """Replace what `attempt` made and the store lost; None: the job must be made again.
 
-    def replace_result(self, fingerprint: str, result: list[dict[str, Any]] | None) -> None:
-        """Put another result in the place of one whose stored bytes are gone; None: the job must be made again."""
+        Nothing happens if another attempt's result was accepted meanwhile.
+        """
         values: dict[str, Any] = {"result": result}
         if result is None:
             values = {"result": sa.null(), "accepted_attempt": None, "accepted_at": None}
         with writing(self.engine) as db:
-            db.execute(sa.update(jobs).where(jobs.c.fingerprint == fingerprint).values(**values))
+            db.execute(
+                sa.update(jobs)
+                .where(jobs.c.fingerprint == attempt.fingerprint, jobs.c.accepted_attempt == attempt.id)
+                .values(**values)
+            )
 
     def committed_usd(self, *, window_s: float = DAY_S) -> float:
         """Spent in the last `window_s` seconds plus the exposure of all that is open."""
         with reading(self.engine) as db:
-            return _committed(db, since=self.clock() - window_s)
+            return sum(_committed(db, since=self.clock() - window_s))
 
     def cost_usd(self, fingerprints: Iterable[str]) -> float:
         """What all settled attempts of these jobs cost together."""
@@ -371,11 +379,23 @@ class Ledger:
             return [Attempt(*row) for row in rows]
 
 
-def _committed(db: sa.Connection, *, since: float) -> float:
-    spent = sa.case((attempts.c.settled_at.is_(None), attempts.c.exposure_usd), else_=attempts.c.cost_usd)
-    open_or_recent = attempts.c.settled_at.is_(None) | (attempts.c.settled_at >= since)
-    return float(db.execute(sa.select(sa.func.coalesce(sa.func.sum(spent), 0.0)).where(open_or_recent)).scalar_one())
+def _committed(db: sa.Connection, *, since: float) -> tuple[float, float]:
+    """What was spent since then, and the exposure of all that is not settled."""
+    is_open = attempts.c.settled_at.is_(None)
+    spent = sa.func.sum(sa.case((is_open, 0.0), else_=attempts.c.cost_usd))
+    reserved = sa.func.sum(sa.case((is_open, attempts.c.exposure_usd), else_=0.0))
+    row = db.execute(sa.select(spent, reserved).where(is_open | (attempts.c.settled_at >= since))).one()
+    return float(row[0] or 0.0), float(row[1] or 0.0)
+
+
+def _clean(text: str, limit: int) -> str:
+    """A worker's words as every database takes them: no NUL, no half character, not endless."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:limit]
 
 
 def _note(db: sa.Connection, attempt_id: str, at: float, before: str, after: str, note: str) -> None:
-    db.execute(sa.insert(events).values(attempt_id=attempt_id, at=at, from_state=before, to_state=after, note=note))
+    db.execute(
+        sa.insert(events).values(
+            attempt_id=attempt_id, at=at, from_state=before, to_state=after, note=_clean(note, MAX_TEXT)
+        )
+    )

@@ -9,22 +9,26 @@ again. Killing the process at any point loses no paid result: the next run reads
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from resources import images
 from resources.gpu import errors
 from resources.gpu.accept import accept
 from resources.gpu.backend import Backend, RemoteStatus, Submission
 from resources.gpu.job import InputFile, Job
 from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
-from resources.storage import ObjectCorrupt, ObjectMissing, Store
+from resources.storage import ObjectCorrupt, ObjectMissing, StorageError, Store
 
 TOOL = "RYLA Assets"
+NEVER_SUBMITTED = "never_submitted"  # error code of an attempt that certainly never arrived
+STOP_LOOKS = 5  # polls after a cancel: a worker may need a moment to notice
 _FAILURES: dict[str, type[errors.JobFailed]] = {
     "failed": errors.JobFailed,
     "cancelled": errors.JobCancelled,
@@ -41,6 +45,7 @@ class Policy:
     run_limit_s: float = 1800.0
     training_run_limit_s: float = 3 * 3600.0  # four times the 45-minute target
     lease_s: float = 60.0
+    silence_limit_s: float = 120.0  # a backend that answers nothing for longer ends the wait, never the attempt
     max_attempts: int = 2  # attempts that one call starts for one job
     poll_min_s: float = 0.05
     poll_max_s: float = 2.0
@@ -72,8 +77,10 @@ class _Tracked:
 
     row: JobRow
     attempt: Attempt | None = None
-    tries: int = 0
-    since: float = 0.0  # monotonic, of the current remote state
+    tries: int = 0  # attempts that this call started
+    since: float | None = None  # monotonic, of the current remote state
+    silent_since: float | None = None  # monotonic, of the first question that was not answered
+    trouble: Exception | None = None  # why the last step failed, where the attempt is still open
     fraction: float = 0.0
     result: JobResult | None = None
     error: Exception | None = None
@@ -81,6 +88,21 @@ class _Tracked:
     @property
     def ended(self) -> bool:
         return self.result is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The answer to one poll: the state of each remote job, or why there is none."""
+
+    statuses: dict[str, RemoteStatus] = field(default_factory=dict)
+    trouble: errors.BackendUnavailable | None = None
+
+    def at(self, attempt: Attempt) -> RemoteStatus:
+        """What it says of an attempt. Raises BackendUnavailable where it says nothing."""
+        status = self.statuses.get(attempt.remote_id or "")
+        if status is None:
+            raise self.trouble or errors.BackendUnavailable(f"{attempt.backend} says nothing of {attempt.remote_id}.")
+        return status
 
 
 @dataclass
@@ -123,8 +145,8 @@ class Runner:
         try:
             await self._prepare(tracked, run_id)
             await self._follow(tracked, run_id, on_progress or (lambda _: None))
-        except asyncio.CancelledError:
-            await self._cancel(tracked)
+        except asyncio.CancelledError:  # what cannot be stopped now stays open in the ledger
+            await asyncio.gather(*(self._abandon(item) for item in tracked), return_exceptions=True)
             raise
         for item in tracked:
             if item.error is not None:
@@ -140,18 +162,24 @@ class Runner:
                 if item.attempt is None:
                     fresh.append(item)
         self._validate([item.row.job for item in fresh])
+        fatal: Exception | None = None
         for item in fresh:
-            await self._start(item, run_id)
+            if fatal is not None:
+                item.error = fatal
+                continue
+            await self._guarded(item, self._start(item, run_id))
+            if isinstance(item.error, errors.GpuError) and item.error.retry is errors.Retry.FATAL:
+                fatal = item.error
 
     async def _follow(self, tracked: list[_Tracked], run_id: str | None, tell: Callable[[Progress], None]) -> None:
         """Poll all open attempts together, adaptively, until every job ended."""
         pause = self.policy.poll_min_s
         while open_items := [item for item in tracked if not item.ended]:
-            statuses = await self._poll([item.attempt for item in open_items if item.attempt])
+            look = await self._look([item.attempt for item in open_items if item.attempt])
             moved = False
             for item in open_items:
                 before = item.attempt and (item.attempt.id, item.attempt.state)
-                await self._guarded_step(item, statuses, run_id)
+                await self._guarded(item, self._step(item, look, run_id))
                 moved |= item.ended or before != (item.attempt and (item.attempt.id, item.attempt.state))
             done = sum(item.ended for item in tracked)
             tell(Progress(done, len(tracked), sum(1.0 if i.ended else i.fraction for i in tracked) / len(tracked)))
@@ -159,42 +187,70 @@ class Runner:
             if done < len(tracked):
                 await self.sleep(pause)
 
-    async def _guarded_step(self, item: _Tracked, statuses: dict[str, RemoteStatus], run_id: str | None) -> None:
+    async def _guarded(self, item: _Tracked, work: Awaitable[None]) -> None:
+        """Do one piece of work for one job; its trouble never touches the other jobs of the call."""
         try:
-            await self._step(item, statuses, run_id)
+            await work
         except LedgerConflict:  # somebody else moved the row: read it again and go on from there
-            item.attempt = self.ledger.open_attempt(item.row.fingerprint)
+            item.attempt = item.attempt and self.ledger.attempt(item.attempt.id)
+        except (errors.BackendUnavailable, StorageError) as error:
+            self._note_trouble(item, error)
         except errors.GpuError as error:
+            error.cost_usd = self.ledger.cost_usd([item.row.fingerprint])
             again = error.retry in (errors.Retry.TRANSIENT, errors.Retry.ELSEWHERE)
             if not again or item.tries >= self.policy.max_attempts:
                 item.error = error
             item.attempt = None
+        else:
+            item.trouble = item.silent_since = None
 
-    async def _step(self, item: _Tracked, statuses: dict[str, RemoteStatus], run_id: str | None) -> None:
+    def _note_trouble(self, item: _Tracked, error: Exception) -> None:
+        """The attempt stays open and what it made stays fetchable: by a later step, or by the next run."""
+        now = time.monotonic()
+        item.trouble = error
+        item.silent_since = now if item.silent_since is None else item.silent_since
+        passing = isinstance(error, errors.BackendUnavailable) and error.retry is errors.Retry.TRANSIENT
+        if not passing or now - item.silent_since >= self.policy.silence_limit_s:
+            item.error = error
+
+    async def _step(self, item: _Tracked, look: _Look, run_id: str | None) -> None:
+        """Bring one job forward from whatever state its attempt is in."""
         attempt = item.attempt
-        if attempt is None:
-            if not await self._adopt(item):
-                item.attempt = self.ledger.open_attempt(item.row.fingerprint)
-                if item.attempt is None:
-                    await self._start(item, run_id)
+        if attempt is None or attempt.state == "succeeded":
+            await self._adopt_or_start(item, run_id)
+        elif not attempt.is_open:
+            raise _ended_elsewhere(item.row, attempt)
+        elif attempt.endpoint != self.backend.endpoint:
+            raise errors.BackendUnavailable(
+                f"{item.row.job.label}: its open attempt {attempt.id} was sent to {attempt.backend} "
+                f"{attempt.endpoint!r}, this runner talks to {self.backend.endpoint!r}.",
+                retry=errors.Retry.FATAL,
+                way_out="Point the settings back at it until the attempt has ended.",
+            )
+        elif attempt.state in ("intended", "unknown"):
+            item.attempt = await self._settle_unknown(item.row, self.ledger.attempt(attempt.id))
+        else:
+            await self._observe(item, attempt, look.at(attempt))
+
+    async def _adopt_or_start(self, item: _Tracked, run_id: str | None) -> None:
+        if await self._adopt(item):
             return
-        if attempt.state in ("intended", "unknown"):
-            item.attempt = await self._settle_unknown(self.ledger.attempt(attempt.id))
-            return
+        item.attempt = self.ledger.open_attempt(item.row.fingerprint)
+        if item.attempt is None:
+            self._validate([item.row.job])
+            await self._start(item, run_id)
+
+    async def _observe(self, item: _Tracked, attempt: Attempt, status: RemoteStatus) -> None:
         if self.ledger.clock() > attempt.lease_until - self.policy.lease_s / 2:
-            item.attempt = attempt = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s) or attempt
-        status = statuses.get(attempt.remote_id or "")
-        if status is None:
-            return
+            leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
+            attempt = leased or self.ledger.attempt(attempt.id)
         item.fraction = max(item.fraction, status.progress)
-        if attempt.state != status.state:
-            item.since = 0.0
         item.attempt = await self._advance(item.row, attempt, status)
-        if not item.attempt.is_open:
+        if item.attempt.state != attempt.state:
+            item.since = None
+        if item.attempt.state == "succeeded":
             await self._adopt(item)
-            return
-        self._note_deadline(item)
-        if self._overdue(item):
+        elif item.attempt.is_open and self._overdue(item, item.attempt):
             await self._time_out(item, item.attempt)
 
     # ---- the life of one attempt
@@ -216,77 +272,108 @@ class Runner:
             run_limit_s=limit,
         )
         attempt = self.ledger.begin(fingerprint, intent, daily_budget_usd=self.daily_budget_usd)
-        item.tries += 1
-        item.since = 0.0
+        item.since = None
         item.attempt = attempt or self.ledger.open_attempt(fingerprint)
         if attempt is not None:
+            item.tries += 1
             item.attempt = await self._submit(item.row, attempt)
 
     async def _submit(self, row: JobRow, attempt: Attempt) -> Attempt:
         submission = Submission(attempt.id, row.fingerprint, row.job, self._load)
         try:
-            remote_id = await self.backend.submit(submission)
+            remote_id = await self._leased(attempt, self.backend.submit(submission))
         except errors.InvalidJob as error:
-            failed = self.ledger.move(attempt, "failed", note=str(error), error_code=error.code, error=str(error))
-            self.ledger.settle(failed, cost_usd=0.0)
+            self.ledger.move(attempt, "failed", note=str(error), error_code=error.code, error=str(error))
             raise
         except (ObjectMissing, ObjectCorrupt) as error:
-            failed = self.ledger.move(attempt, "failed", note=str(error), error_code="input_missing", error=str(error))
-            self.ledger.settle(failed, cost_usd=0.0)
+            self.ledger.move(attempt, "failed", note=str(error), error_code="input_missing", error=str(error))
             raise errors.InvalidJob(f"{row.job.label}: {error}") from error
         except Exception as error:  # noqa: BLE001  whatever happened, the submission may have arrived
             return self.ledger.move(attempt, "unknown", note=f"{type(error).__name__}: {error}")
-        now = self.ledger.clock()
-        return self.ledger.move(attempt, "submitted", note=remote_id, remote_id=remote_id, submitted_at=now)
+        try:
+            now = self.ledger.clock()
+            return self.ledger.move(attempt, "submitted", note=remote_id, remote_id=remote_id, submitted_at=now)
+        except LedgerConflict:
+            if not self.ledger.attempt(attempt.id).is_open:  # we slept past our lease and were given up for dead
+                await self.backend.cancel(remote_id)
+            raise
 
-    async def _settle_unknown(self, attempt: Attempt) -> Attempt | None:
-        """Find out whether a submission arrived, before anything is sent again; None: it did not, start anew."""
+    async def _leased(self, attempt: Attempt, work: Coroutine[Any, Any, str]) -> str:
+        """Keep the attempt's lease while `work` runs, so that nobody takes a slow upload for a crash."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=self.policy.lease_s / 3))[0]:
+                self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _settle_unknown(self, row: JobRow, attempt: Attempt) -> Attempt:
+        """Find out whether a submission arrived, before anything is sent again.
+
+        Raises JobFailed (transient) if it never did.
+        """
         if attempt.state not in ("intended", "unknown"):
-            return attempt if attempt.is_open else None
-        if attempt.lease_owner == self.owner and attempt.state == "intended":
-            return attempt  # our own submission is under way in another task
+            return attempt
+        leased_here = attempt.lease_owner == self.owner and attempt.lease_until > self.ledger.clock()
+        if leased_here and attempt.state == "intended":
+            return attempt  # our own submission is under way in another thread
         leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
         if leased is None:
             return attempt  # its owner lives: wait
         remote_id = await self.backend.find(leased.id)
         if remote_id is None:
-            failed = self.ledger.move(leased, "failed", note="never arrived", error_code="never_submitted")
-            self.ledger.settle(failed, cost_usd=0.0)
-            return None
+            why = f" ({self.ledger.history(leased.id)[-1][2]})" if leased.state == "unknown" else ""
+            message = f"{row.job.label}: the submission never arrived{why}."
+            error = errors.JobFailed(message, code=NEVER_SUBMITTED, retry=errors.Retry.TRANSIENT)
+            self._end(leased, "failed", error)
+            raise error
         now = self.ledger.clock()
         return self.ledger.move(leased, "submitted", note=f"found {remote_id}", remote_id=remote_id, submitted_at=now)
 
     async def _advance(self, row: JobRow, attempt: Attempt, status: RemoteStatus) -> Attempt:
         """Follow the remote state; returns the attempt as it is now. Raises JobFailed if it ended badly."""
         if status.state in ("queued", "running"):
-            values = {"started_at": self.ledger.clock()} if status.state == "running" else {}
-            return self.ledger.move(attempt, status.state, **values)
+            begun: dict[str, Any] = {}
+            if status.state == "running":
+                begun = {"started_at": self.ledger.clock()}
+            elif attempt.state == "running":  # put back into its queue, it waits anew: the queue deadline counts again
+                begun = {"submitted_at": self.ledger.clock()}
+            return self.ledger.move(attempt, status.state, **begun)
         if status.state == "succeeded":
             await self._take_result(row, attempt, status)
             return self.ledger.attempt(attempt.id)
         kind = _FAILURES[status.state]
         message = status.error or f"{row.job.label}: the backend reports {status.state}"
-        ended = self.ledger.move(
-            attempt, status.state, note=message, error_code=status.error_code or kind.code, error=message
-        )
-        self.ledger.settle(ended, **_settlement(attempt, status, self.ledger.clock()))
         retry = errors.Retry(status.detail["retry"]) if "retry" in status.detail else None
-        raise kind(message, code=status.error_code, retry=retry, cost_usd=status.cost_usd)
+        error = kind(message, code=status.error_code, retry=retry)
+        self._end(attempt, status.state, error, **_settlement(attempt, status, self.ledger.clock()))
+        raise error
 
     async def _take_result(self, row: JobRow, attempt: Attempt, status: RemoteStatus) -> None:
         settlement = _settlement(attempt, status, self.ledger.clock())
         try:
             result = await self._fetch(row, attempt)
-        except errors.OutputRejected as error:
-            ended = self.ledger.move(attempt, "failed", note=str(error), error_code=error.code, error=str(error))
-            self.ledger.settle(ended, **settlement)
-            error.cost_usd = status.cost_usd
+        except (errors.OutputRejected, errors.JobLost) as error:
+            self._end(attempt, "lost" if isinstance(error, errors.JobLost) else "failed", error, **settlement)
             raise
         self.ledger.accept(attempt, result, **settlement)
 
+    def _end(self, attempt: Attempt, state: str, error: errors.JobFailed, **settlement: Any) -> None:
+        """Book an attempt that ended badly; what another process booked first stays."""
+        try:
+            self.ledger.move(
+                attempt, state, note=error.message, error_code=error.code, error=error.message, **settlement
+            )
+        except LedgerConflict:
+            if self.ledger.attempt(attempt.id).is_open:
+                raise
+
     async def _fetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]]:
         outputs = await self.backend.fetch(attempt.remote_id or "")
-        source = "algorithmicMedia" if self.backend.render_domain == "preview" else "trainedAlgorithmicMedia"
+        source: images.SourceType = (
+            "algorithmicMedia" if self.backend.render_domain == "preview" else "trainedAlgorithmicMedia"
+        )
         tool = f"{TOOL} (procedural preview)" if self.backend.render_domain == "preview" else TOOL
         return accept(row.job, outputs, self.store, source=source, tool=tool)
 
@@ -303,84 +390,107 @@ class Runner:
         return True
 
     async def _refetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]] | None:
-        status = (await self.backend.poll([attempt.remote_id or ""])).get(attempt.remote_id or "")
+        """The accepted result from the backend once more; None if it is gone there too: then it is made again."""
         result = None
-        if status is not None and status.state == "succeeded":
-            result = await self._fetch(row, attempt)
-        self.ledger.replace_result(row.fingerprint, result)
+        if attempt.endpoint == self.backend.endpoint:
+            status = (await self._look([attempt])).at(attempt)
+            if status.state == "succeeded":
+                with contextlib.suppress(errors.OutputRejected, errors.JobLost):
+                    result = await self._fetch(row, attempt)
+        self.ledger.replace_result(attempt, result)
         return result
 
     # ---- deadlines and cancellation
 
-    def _note_deadline(self, item: _Tracked) -> None:
-        if item.since == 0.0 and item.attempt is not None:
-            begun = item.attempt.started_at if item.attempt.state == "running" else item.attempt.submitted_at
-            elapsed = max(0.0, self.ledger.clock() - (begun or self.ledger.clock()))
-            item.since = time.monotonic() - elapsed
-
-    def _overdue(self, item: _Tracked) -> bool:
-        if item.attempt is None:
-            return False
-        limit = item.attempt.run_limit_s if item.attempt.state == "running" else item.attempt.queue_limit_s
-        return time.monotonic() - item.since > limit
+    def _overdue(self, item: _Tracked, attempt: Attempt) -> bool:
+        """True past the deadline of its state; once seen, a jump of the wall clock ends no job."""
+        running = attempt.state == "running"
+        if item.since is None:
+            now = self.ledger.clock()
+            begun = attempt.started_at if running else attempt.submitted_at
+            item.since = time.monotonic() - max(0.0, now - (begun or now))
+        return time.monotonic() - item.since > (attempt.run_limit_s if running else attempt.queue_limit_s)
 
     async def _time_out(self, item: _Tracked, attempt: Attempt) -> None:
         leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
         if leased is None or leased.remote_id is None:
             return
         why = await self.backend.diagnose(leased.remote_id)
+        status = await self._stop(leased)
+        if status.state == "succeeded":  # it ended just before it was stopped: paid for, so taken
+            await self._take_result(item.row, leased, status)
+            item.attempt = self.ledger.attempt(leased.id)
+            return
         phase = "ran" if leased.state == "running" else "waited in the queue"
         limit = leased.run_limit_s if leased.state == "running" else leased.queue_limit_s
-        await self.backend.cancel(leased.remote_id)
-        message = f"{item.row.job.label}: {phase} for more than {limit:.0f} s. {why}"
-        ended = self.ledger.move(
-            leased, "timed_out", note=message, error_code="timed_out", error=message, diagnosis=why
+        error = errors.JobTimedOut(
+            f"{item.row.job.label}: {phase} for more than {limit:.0f} s. {why}", way_out=f"ryla jobs show {leased.id}"
         )
-        self.ledger.settle(ended, cost_usd=ended.exposure_usd if leased.state == "running" else 0.0)
-        raise errors.JobTimedOut(message, way_out=f"ryla jobs show {leased.id}")
+        settlement = _settlement(leased, status, self.ledger.clock())
+        self._end(leased, "timed_out", error, diagnosis=why, **settlement)
+        raise error
 
-    async def _cancel(self, tracked: list[_Tracked]) -> None:
+    async def _abandon(self, item: _Tracked) -> None:
         """The caller was terminated: stop what we hold the lease of, so that nothing burns unseen."""
-        for item in tracked:
-            attempt = item.attempt and self.ledger.attempt(item.attempt.id)
-            if not attempt or not attempt.is_open or attempt.lease_owner != self.owner:
-                continue
-            if attempt.remote_id is None:
-                self.ledger.move(attempt, "unknown", note="terminated during submission")
-                continue
-            await self.backend.cancel(attempt.remote_id)
-            status = (await self.backend.poll([attempt.remote_id])).get(attempt.remote_id, RemoteStatus("cancelled"))
-            ended = self.ledger.move(attempt, "cancelled", note="the run was terminated", error_code="cancelled")
-            self.ledger.settle(ended, **_settlement(attempt, status, self.ledger.clock()))
+        attempt = item.attempt and self.ledger.attempt(item.attempt.id)
+        if not attempt or not attempt.is_open or attempt.lease_owner != self.owner:
+            return
+        if attempt.remote_id is None:
+            self.ledger.move(attempt, "unknown", note="terminated during submission")
+            return
+        status = await self._stop(attempt)
+        if status.state == "succeeded":
+            await self._take_result(item.row, attempt, status)
+            return
+        error = errors.JobCancelled(f"{item.row.job.label}: the run was terminated.")
+        self._end(attempt, "cancelled", error, **_settlement(attempt, status, self.ledger.clock()))
+
+    async def _stop(self, attempt: Attempt) -> RemoteStatus:
+        """Cancel remotely and look how it ended, for its bill."""
+        await self.backend.cancel(attempt.remote_id or "")
+        status = RemoteStatus("running")
+        for _ in range(STOP_LOOKS):
+            status = (await self._look([attempt])).at(attempt)
+            if status.state not in ("queued", "running"):
+                break
+            await self.sleep(self.policy.poll_min_s)
+        return status
 
     # ---- long jobs in two halves
 
     async def _submit_only(self, job: Job, run_id: str | None) -> Attempt | JobResult:
         item = _Tracked(self._open(job))
         await self._prepare([item], run_id)
+        for _ in range(2 * self.policy.max_attempts):  # settle what is unknown, start anew
+            if item.ended or (item.attempt and item.attempt.remote_id):
+                break
+            await self._guarded(item, self._step(item, _Look(), run_id))
+        if item.error is not None:
+            raise item.error
         if item.result is not None:
             return item.result
-        if item.attempt is not None and item.attempt.state in ("intended", "unknown"):
-            item.attempt = await self._settle_unknown(item.attempt)
-            if item.attempt is None:
-                await self._start(item, run_id)
         if item.attempt is None:
             raise errors.OutcomeUnknown(f"{job.label}: the submission's outcome is not known yet; run it again.")
         return item.attempt
 
     async def _collect(self, kind: str) -> list[Attempt]:
-        ended = []
-        waiting = self.ledger.open_attempts(kind)
-        statuses = await self._poll(waiting)
+        here = (self.backend.name, self.backend.endpoint)
+        waiting = [a for a in self.ledger.open_attempts(kind) if (a.backend, a.endpoint) == here]
+        look = await self._look(waiting)
+        ended: list[Attempt] = []
+        trouble: Exception | None = None
         for attempt in waiting:
             row = self.ledger.job(attempt.fingerprint)
             if row is None:
                 continue
             item = _Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
-            await self._guarded_step(item, statuses, None)
+            await self._guarded(item, self._step(item, look, None))
             now = self.ledger.attempt(attempt.id)
             if not now.is_open:
                 ended.append(now)
+            trouble = trouble or item.trouble
+        if trouble is not None and not ended:
+            raise trouble
         return ended
 
     # ---- small parts
@@ -401,9 +511,13 @@ class Runner:
                     way_out="Nothing was sent.",
                 )
 
-    async def _poll(self, attempts: Sequence[Attempt]) -> dict[str, RemoteStatus]:
-        ids = [attempt.remote_id for attempt in attempts if attempt.remote_id]
-        return await self.backend.poll(ids) if ids else {}
+    async def _look(self, attempts: Sequence[Attempt]) -> _Look:
+        """Ask for all of them at once; a backend that does not answer is an answer too."""
+        ids = [a.remote_id for a in attempts if a.remote_id and a.endpoint == self.backend.endpoint]
+        try:
+            return _Look(await self.backend.poll(ids) if ids else {})
+        except errors.BackendUnavailable as error:
+            return _Look(trouble=error)
 
     def _load(self, file: InputFile) -> bytes:
         return self.store.get(file.kind, file.sha256)
@@ -417,10 +531,21 @@ class Runner:
         return True
 
 
+def _ended_elsewhere(row: JobRow, attempt: Attempt) -> errors.JobFailed:
+    """The error of an attempt that another process ended."""
+    retry = errors.Retry.TRANSIENT if attempt.error_code == NEVER_SUBMITTED else None
+    message = attempt.error or f"{row.job.label}: {attempt.state}"
+    return _FAILURES[attempt.state](message, code=attempt.error_code or "", retry=retry)
+
+
 def _settlement(attempt: Attempt, status: RemoteStatus, now: float) -> dict[str, float]:
+    """What is booked; for a job that was stopped while it ran and is not billed yet, the most that it can cost."""
+    cost = status.cost_usd
+    if status.state in ("queued", "running"):
+        cost = attempt.exposure_usd if "running" in (attempt.state, status.state) else 0.0
     remote = status.queue_s + status.cold_s + status.exec_s
     return {
-        "cost_usd": status.cost_usd,
+        "cost_usd": cost,
         "queue_s": status.queue_s,
         "cold_s": status.cold_s,
         "exec_s": status.exec_s,

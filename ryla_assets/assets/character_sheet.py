@@ -10,6 +10,7 @@ from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.results import materialized
 from ryla_assets.assets.style import stage
 from ryla_assets.domain.images import ImageSet
+from ryla_assets.studio.plans import IDENTITY_WEIGHT
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio
 
@@ -17,7 +18,9 @@ from ryla_assets.studio.studio import Studio
 class SheetConfig(TakeConfig):
     """How the sheet is drawn."""
 
-    identity_weight: float = Field(default=0.95, description="PuLID's hold on the face, 0..1; low weights drift")
+    identity_weight: float = Field(
+        default=IDENTITY_WEIGHT, description="PuLID's hold on the face, 0..1; low weights drift"
+    )
 
 
 @stage(group="character", kinds={"comfyui"}, workflow="character-sheet", deps=[model_files])

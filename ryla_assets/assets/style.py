@@ -18,7 +18,7 @@ def stage(
     """An asset of one character's way; `workflow` names the graph whose version is the code version."""
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        return dg.asset(
+        made: dg.AssetsDefinition = dg.asset(
             partitions_def=characters,
             group_name=group,
             kinds=kinds,
@@ -27,5 +27,6 @@ def stage(
             io_manager_key="manifests",
             **more,
         )(fails_clearly(function))
+        return made
 
     return decorate

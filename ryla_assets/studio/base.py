@@ -8,7 +8,7 @@ from ryla_assets.domain.errors import InputError, TooEarly
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.domain.shots import BASE_SHOTS
 from ryla_assets.prompts.build import build_prompt
-from ryla_assets.registry.registry import Character, Selection
+from ryla_assets.registry.records import Character, Selection
 from ryla_assets.studio.faces import faces_of
 from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, plan_once, take_for
 from ryla_assets.studio.rendering import render

@@ -14,7 +14,7 @@ from ryla_assets.domain.routing import Route, route
 from ryla_assets.domain.safety import screen
 from ryla_assets.domain.shots import content_shots
 from ryla_assets.prompts.build import build_prompt
-from ryla_assets.registry.registry import Character, Request
+from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio.base import active
 from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, input_image, plan_once, spread
 from ryla_assets.studio.rendering import render

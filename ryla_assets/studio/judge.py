@@ -16,7 +16,7 @@ from ryla_assets.domain import targets
 from ryla_assets.domain.errors import TooEarly
 from ryla_assets.domain.identity import Consistency, ImageScore, consistency
 from ryla_assets.domain.images import ImageSet, LoraArtifact, LoraDataset, Timing
-from ryla_assets.registry.registry import Gate
+from ryla_assets.registry.records import Gate
 from ryla_assets.studio.faces import nearest_other, reference_template, score_image, sheet_template
 from ryla_assets.studio.lora import MIN_DATASET
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from resources.gpu.job import InputFile, Job, OutputSpec
-from resources.gpu.runner import JobResult
 from ryla_assets.domain.errors import Refused
 from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, TrainingTicket
 from ryla_assets.domain.shots import BASE_SHOTS, Shot, sheet_shots
@@ -80,6 +79,8 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
 
 def start_training(studio: Studio, dataset: LoraDataset, *, new_take: bool = False) -> TrainingTicket:
     """First half: submit the training (or find it running, or done) and return at once."""
+    from resources.gpu.runner import JobResult
+
     who = active(studio, dataset.character)
     body = {"dataset": dataset.data_hash, "base_model": dataset.base_model, "steps": STEPS, "rank": RANK}
     request = take_for(studio, who.id, "lora_training", body, new_take=new_take)

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from resources.gpu.backends.preview.backend import PreviewBackend
 from ryla_assets.studio.studio import Studio
 from workflows.models import model_files
 
@@ -25,7 +24,7 @@ class ModelReport:
 def model_report(studio: Studio) -> ModelReport:
     """Compare models.yaml with what the backend lists."""
     backend = studio.runner.backend
-    on_backend = backend.model_files() if isinstance(backend, PreviewBackend) else {}
+    on_backend = backend.model_files()
     rows = [
         {
             "folder": file.folder,

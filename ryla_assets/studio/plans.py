@@ -18,10 +18,12 @@ from ryla_assets.domain.errors import TooEarly
 from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.build import PromptText
-from ryla_assets.registry.registry import Request
+from ryla_assets.registry.records import Request
 from ryla_assets.studio.studio import Studio
 from workflows.versions import WORKFLOW_VERSIONS
 
+IDENTITY_WEIGHT = 0.95  # PuLID's hold on the face in a sheet, as in the original product's graph
+_FRESH = {"character_sheet": {"identity_weight": IDENTITY_WEIGHT}}  # a new take does not repeat an experiment
 REROLLS = 10  # seeds of a stage's take n are n*10, its re-rolls n*10+1...: no two takes share a seed
 
 
@@ -100,7 +102,7 @@ def regenerate(studio: Studio, character: str, stage: str) -> Request:
         character=character,
         stage=stage,
         take=take,
-        body={**earlier[-1].body, "asked_by": "regenerate"},
+        body={**earlier[-1].body, **_FRESH.get(stage, {}), "asked_by": "regenerate"},
         event=f"{stage}:regenerate",
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from resources.gpu.runner import JobResult
 from ryla_assets.domain.images import ImageRecord, Timing
 from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
+
+if TYPE_CHECKING:
+    from resources.gpu.runner import JobResult
 
 
 def render(studio: Studio, plan: Sequence[PlannedJob]) -> tuple[list[ImageRecord], Timing]:

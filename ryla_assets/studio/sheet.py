@@ -9,10 +9,11 @@ from ryla_assets.domain.identity import ImageScore
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.domain.shots import Shot, sheet_shots
 from ryla_assets.prompts.build import build_prompt
-from ryla_assets.registry.registry import Character, Request
+from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio.base import active
 from ryla_assets.studio.faces import reference_template, score_image
 from ryla_assets.studio.plans import (
+    IDENTITY_WEIGHT,
     REROLLS,
     Frame,
     PlannedJob,
@@ -32,7 +33,9 @@ from workflows.poses.picture import pose_picture
 STAGE = "character_sheet"
 
 
-def make_sheet(studio: Studio, base: ImageSet, *, new_take: bool = False, identity_weight: float = 0.95) -> ImageSet:
+def make_sheet(
+    studio: Studio, base: ImageSet, *, new_take: bool = False, identity_weight: float = IDENTITY_WEIGHT
+) -> ImageSet:
     """Draw the sheet of a selected base image; shots whose face does not verify are drawn once more.
 
     `identity_weight` is PuLID's (0..1): how strongly the reference face is held; the default is the workflow's.
@@ -40,7 +43,10 @@ def make_sheet(studio: Studio, base: ImageSet, *, new_take: bool = False, identi
     who = active(studio, base.character)
     if not 0.0 <= identity_weight <= 1.0:
         raise InputError(
-            "is outside 0..1.", field="identity_weight", value=identity_weight, way_out="Leave it at 0.95."
+            "is outside 0..1.",
+            field="identity_weight",
+            value=identity_weight,
+            way_out=f"Leave it at {IDENTITY_WEIGHT}.",
         )
     reference = base.images[0]
     body = {"reference": reference.sha256, "identity_weight": identity_weight, "count": studio.settings.sheet_images}

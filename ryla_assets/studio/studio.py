@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from resources.gpu.runner import Progress, Runner
-from resources.identity import Scorer
-from resources.storage import Store
 from ryla_assets.domain.errors import NotAccepted, TooEarly
 from ryla_assets.domain.images import (
     ImageSet,
@@ -25,8 +23,13 @@ from ryla_assets.domain.images import (
     manifest_sha256,
     to_json,
 )
-from ryla_assets.registry.registry import Registry
-from ryla_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.gpu.runner import Progress, Runner
+    from resources.identity import Scorer
+    from resources.storage import Store
+    from ryla_assets.registry.registry import Registry
+    from ryla_assets.settings import Settings
 
 # What must have passed before an asset's manifest may be built on. Time and evidence are told, never required.
 REQUIRED_CLAIMS: dict[str, tuple[str, ...]] = {

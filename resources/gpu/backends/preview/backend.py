@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from resources.gpu.backend import Estimate, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.preview.spool import Spool
-from resources.gpu.errors import BackendUnavailable
+from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, canonical
 from workflows import models, schema
 
@@ -109,13 +110,16 @@ class PreviewBackend:
         """Read each job's file; dead workers are noticed and replaced here."""
         statuses = {remote_id: self._status(remote_id.removeprefix("pv-")) for remote_id in remote_ids}
         if any(status.state in ("queued", "running") for status in statuses.values()):
-            self.spool.reap(self.workers)
+            self.spool.reap()
             self._ensure_workers()
         return statuses
 
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
-        """The drawn files."""
-        return [RemoteOutput(name, data) for name, data in self.spool.outputs(remote_id.removeprefix("pv-"))]
+        """The drawn files. Raises JobLost if the spool has them no longer."""
+        try:
+            return [RemoteOutput(name, data) for name, data in self.spool.outputs(remote_id.removeprefix("pv-"))]
+        except FileNotFoundError as error:
+            raise JobLost(f"The preview spool no longer has the output of {remote_id} ({error.filename}).") from error
 
     async def cancel(self, remote_id: str) -> None:
         """Take it out of the queue, or stop it after the picture it is drawing."""
@@ -165,18 +169,26 @@ class PreviewBackend:
             self._spawn(slot)
 
     def _spawn(self, slot: int) -> None:
-        command = [sys.executable, "-m", __package__ + ".worker", str(self.home.resolve()), str(slot), str(self.idle_s)]
-        root = Path(__file__).resolve().parents[4]
+        """Start a worker that inherits the slot, taken here: while it starts up, nobody starts another."""
+        handle = self.spool.hold(slot)
+        if handle is None:
+            return  # somebody else was faster
+        command = [sys.executable, "-m", __package__ + ".worker"]
+        command += [str(self.home.resolve()), str(slot), str(self.idle_s), str(handle)]
         try:
             with (self.home / "worker.log").open("a") as log:
-                subprocess.Popen(  # noqa: S603  our own module, our own arguments
+                process = subprocess.Popen(  # noqa: S603  our own module, our own arguments
                     command,
-                    cwd=root,
+                    cwd=Path(__file__).resolve().parents[4],
                     env={**os.environ, **_ONE_CORE},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    pass_fds=(handle,),
                 )
         except OSError as error:
             raise BackendUnavailable(f"The preview worker cannot be started: {error}.") from error
+        finally:
+            os.close(handle)
+        threading.Thread(target=process.wait, daemon=True).start()  # it may outlive us; if not, it leaves no zombie

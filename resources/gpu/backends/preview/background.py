@@ -33,7 +33,8 @@ def background(shot: Shot, width: int, height: int) -> Array:
         "city": _city,
         "beach": _beach,
     }
-    hue = HUES[shot.look.background] + 0.07 * shot.hue
+    free = 0.07 if shot.look.background in ("studio", "bokeh", "dark") else 0.012  # skies keep their blue
+    hue = HUES[shot.look.background] + free * shot.hue
     image = painters[shot.look.background](rng, small, hue, shot.look.background == "dark")
     full = image.resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(full, np.float32) / 255 * np.array(TINTS[shot.look.light], np.float32)
@@ -51,7 +52,7 @@ def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
 def _glow(width: int, height: int, x: float, y: float, size: float) -> Array:
     down, across = np.mgrid[0:height, 0:width].astype(np.float32)
     away = np.hypot((across / width - x), (down / height - y)) / size
-    return np.exp(-(away**2)).astype(np.float32)
+    return np.asarray(np.exp(-(away**2)), np.float32)
 
 
 def _gradient(size: tuple[int, int], stops: list[tuple[float, tuple[int, int, int]]]) -> Image.Image:
@@ -165,8 +166,9 @@ def _city(rng: np.random.Generator, size: tuple[int, int], hue: float, _: bool) 
 
 def _beach(rng: np.random.Generator, size: tuple[int, int], hue: float, _: bool) -> Image.Image:
     width, height = size
-    image = _gradient(size, [(0, _rgb(hue, 0.40, 0.86)), (0.44, _rgb(hue, 0.10, 0.95)), (0.445, _rgb(hue - 0.01, 0.46, 0.66)),
-                             (0.66, _rgb(hue - 0.05, 0.34, 0.76)), (0.68, (236, 226, 204)), (1, (206, 184, 146))])  # fmt: skip
+    sky = [(0.0, _rgb(hue, 0.40, 0.86)), (0.44, _rgb(hue, 0.10, 0.95))]
+    sea = [(0.445, _rgb(hue - 0.01, 0.46, 0.66)), (0.66, _rgb(hue - 0.05, 0.34, 0.76))]
+    image = _gradient(size, [*sky, *sea, (0.68, (236, 226, 204)), (1.0, (206, 184, 146))])
     shine = _glow(width, height, 0.5, 0.52, 0.4) * smoothstep(0.5, 0.8, noise(rng, height, width, 6.0))
     pixels = np.asarray(image, np.float32) + 26 * shine[..., None]
     return _blurred(Image.fromarray(np.clip(pixels, 0, 250).astype(np.uint8), "RGB"), 0.012)

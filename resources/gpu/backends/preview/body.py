@@ -88,8 +88,8 @@ def legs(identity: Identity, posture: str) -> list[Part]:
         path = np.array([hip, (hip + np.array(knee)) / 2, knee, (np.array(knee) + np.array(ankle)) / 2, ankle])
         points, data = tube(path, thick * np.array([1.0, 0.92, 0.66, 0.62, 0.42]), rows=120, columns=48)
         parts.append(Part("trousers", points, _covered(points, data)))
-        shoe, shape = tube(np.array([[foot[0], foot[1] - 0.15, foot[2] - 0.45], foot, [foot[0] * 1.08, foot[1] + 0.12, foot[2] + 0.75]]),
-                           np.array([0.24, 0.28, 0.2]), rows=30)  # fmt: skip
+        heel, toe = [foot[0], foot[1] - 0.15, foot[2] - 0.45], [foot[0] * 1.08, foot[1] + 0.12, foot[2] + 0.75]
+        shoe, shape = tube(np.array([heel, foot, toe]), np.array([0.24, 0.28, 0.2]), rows=30)
         parts.append(Part("shoe", shoe, _covered(shoe, shape)))
     return parts
 

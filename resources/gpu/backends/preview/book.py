@@ -1,6 +1,6 @@
 """The preview's perception: who is on a picture that the preview drew.
 
-Belongs here: one JSON file per pixels hash in a directory, written atomically. Does not belong here: drawing and hashing.
+Belongs here: one JSON file per pixels hash in a directory, written atomically. Does not belong here: drawing, hashing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class IdentityBook:
-    """Identities by `pixels_sha256`; safe for several processes, since each entry is written once, under its final name."""
+    """Identities by `pixels_sha256`; safe for several processes, since an entry appears whole, under its final name."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)

@@ -69,7 +69,7 @@ class Wardrobe:
     def skin(self, y: Array) -> Array:
         """The neck's colour, darker under the chin."""
         base = np.array(self.identity.skin) * np.array([0.96, 0.93, 0.92])
-        return base * (1 - 0.16 * np.exp(-(((y - 0.9) / 0.25) ** 2)))[:, None]
+        return np.asarray(base * (1 - 0.16 * np.exp(-(((y - 0.9) / 0.25) ** 2)))[:, None], np.float32)
 
     def _neckline(self, away: Array, front: Array) -> Array:
         """The height where cloth begins: a shape in front, and a level at the back that it fades into."""
@@ -95,7 +95,7 @@ class Wardrobe:
         if self.outfit == "sport":
             stripe = np.abs(y - 2.25 - 0.0 * x) < 0.09
             color = np.where(stripe[:, None], self.shirt * 0.92, color)
-        return (color * weave[:, None]).astype(np.float32)
+        return np.asarray((color * weave[:, None]), np.float32)
 
     def _jacket(self, x: Array, y: Array, front: Array, cloth: Array) -> Array:
         """An open blazer: shirt in the V, collar, lapels and a button."""

@@ -1,6 +1,6 @@
-"""What is painted on the head: eyes, brows, lips, shading, marks and the traces of age.
+"""What is painted on the head: eyes, brows, lips, shading, marks and age.
 
-Belongs here: the face as a texture in (x, y) seen from the front. Does not belong here: shape (head) and light (shading).
+Belongs here: the face as a texture in (x, y) seen from the front. Does not belong here: shape (head), light (shading).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _base(identity: Identity, scale: int) -> Canvas:
 
 def shade(identity: Identity, red: float, green: float, blue: float) -> Array:
     """The skin's colour, multiplied channel by channel."""
-    return np.clip(np.array(identity.skin) * np.array([red, green, blue]), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.array(identity.skin) * np.array([red, green, blue]), 0, 1), np.float32)
 
 
 def _blush(canvas: Canvas, identity: Identity) -> None:
@@ -56,7 +56,7 @@ def _blush(canvas: Canvas, identity: Identity) -> None:
     for side in (-1, 1):
         eye = side * identity.eye_distance
         canvas.ellipse(side * 0.40, 0.20, 0.16, 0.12, warm, 0.28 + 0.22 * identity.makeup, 0.07)
-        canvas.ellipse(side * 0.5, 0.5, 0.1, 0.2, shade(identity, 0.86, 0.82, 0.80), 0.3, 0.09)
+        canvas.ellipse(side * 0.5, 0.5, 0.1, 0.2, shade(identity, 0.80, 0.75, 0.73), 0.10 + 0.25 * identity.cheek, 0.08)
         canvas.ellipse(eye, -0.085, 0.16, 0.075, shade(identity, 0.70, 0.60, 0.58), 0.45, 0.035)
         canvas.ellipse(eye, 0.075, 0.11, 0.02, shade(identity, 0.82, 0.72, 0.70), 0.35, 0.02)
     canvas.ellipse(0, 0.9, 0.2, 0.07, warm, 0.15, 0.06)
@@ -72,7 +72,7 @@ def _nose(canvas: Canvas, identity: Identity) -> None:
             side * 0.062 * wide, end + 0.006, 0.032 * wide, 0.013, shade(identity, 0.30, 0.20, 0.19), 0.85, 0.006
         )
         line = [(side * 0.085, -0.10), (side * 0.075, 0.05), (side * 0.095 * wide, end - 0.1)]
-        canvas.stroke(line, 0.03, shade(identity, 0.76, 0.68, 0.66), 0.30, 0.022)
+        canvas.stroke(line, 0.03, shade(identity, 0.72, 0.63, 0.61), 0.05 + 0.32 * (identity.nose_height - 0.5), 0.022)
 
 
 def _brow(canvas: Canvas, identity: Identity, side: int) -> None:
@@ -94,7 +94,7 @@ def _brow(canvas: Canvas, identity: Identity, side: int) -> None:
 def _eye(canvas: Canvas, identity: Identity, side: int, smile: float, gaze: float) -> None:
     center, height = side * identity.eye_distance, -0.015 + 0.006 * side * identity.asymmetry
     half = 0.122 * identity.eye_size
-    tall = 0.051 * identity.eye_size * identity.eye_open * (1 - 0.16 * smile)
+    tall = 0.054 * identity.eye_size * identity.eye_open * (1 - 0.16 * smile)
     q = np.linspace(-1, 1, 33)  # inner corner to outer corner
     x = center + side * q * half
     tilt = identity.eye_tilt * q
@@ -135,7 +135,7 @@ def _lids(canvas: Canvas, identity: Identity, side: int, upper: Array, lower: Ar
     thick = np.linspace(0.010, 0.020 + 0.008 * identity.makeup, len(upper))
     canvas.stroke(upper - [0, 0.003], thick if identity.is_female else 0.011, lash, 0.92, 0.003)
     canvas.stroke(lower, 0.006, shade(identity, 0.45, 0.33, 0.31), 0.65, 0.004)
-    crease = upper - [0, 0.030 * identity.eye_open]
+    crease = upper - [0, 0.008 + 0.05 * (identity.eye_open - 0.6)]
     canvas.stroke(crease[3:], 0.011, shade(identity, 0.50, 0.38, 0.36), 0.6, 0.006)
     if identity.is_female:
         if identity.makeup > 0.4:
@@ -181,7 +181,7 @@ def _mouth(canvas: Canvas, identity: Identity, smile: float) -> None:
         0.012,
     )
     if smile > 0.5:
-        _teeth(canvas, q * half * 0.84, middle, 0.10 * (smile - 0.3))
+        _teeth(canvas, q * half * 0.84, middle, 0.075 * (smile - 0.3))
     canvas.stroke(np.stack([x * 1.02, middle], 1), 0.012, color * 0.32, 0.9, 0.004)
     canvas.ellipse(
         0,
@@ -202,7 +202,7 @@ def _teeth(canvas: Canvas, x: Array, middle: Array, opening: float) -> None:
     gap = np.concatenate([np.stack([x, top], 1), np.stack([x, bottom], 1)[::-1]])
     canvas.fill(gap, (0.25, 0.12, 0.12), 1.0, 0.003)
     inner = np.concatenate([np.stack([x * 0.93, top + 0.002], 1), np.stack([x * 0.93, bottom - 0.006], 1)[::-1]])
-    canvas.fill(inner, (0.90, 0.88, 0.85), 1.0, 0.004)
+    canvas.fill(inner, (0.74, 0.71, 0.67), 1.0, 0.004)
 
 
 def _smile_lines(canvas: Canvas, identity: Identity, side: int, smile: float) -> None:
@@ -263,7 +263,7 @@ def _marks(canvas: Canvas, identity: Identity) -> None:
         (-identity.mark_x * 0.7, identity.mark_y * 0.6 + 0.2),
         (identity.mark_x * 0.5 + 0.2, 0.74),
     ]
-    for x, y in spots[: int(round(identity.beauty_marks * 2 + 0.2))]:
+    for x, y in spots[: round(identity.beauty_marks * 2 + 0.2)]:
         canvas.ellipse(x, y, 0.013, 0.013, dark, 0.85, 0.003)
     if identity.scars > 0.2:
         x, y, size = -np.sign(identity.mark_x) * 0.40, 0.12, 0.08 + 0.14 * identity.scars

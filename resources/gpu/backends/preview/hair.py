@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resources.gpu.backends.preview.head import DEPTH
+from resources.gpu.backends.preview.head import half_depth, half_width
 from resources.gpu.backends.preview.identity import Identity
 from resources.gpu.backends.preview.paint import Array, box_blur, smoothstep
 from resources.gpu.backends.preview.surfaces import Part, ball, grid, stack, tube
@@ -48,9 +48,9 @@ MALE = {
     "long": Style("curtain", 1.25, 1.0, 0.02),
     "short": Style("swept", 0.42, 0.9, sweep=0.8),
     "crew-cut": Style("swept", 0.36, 0.35, sweep=0.2),
-    "wavy": Style("swept", 0.50, 1.5, 0.04, 0.05, sweep=1.2),
-    "pompadour": Style("swept", 0.40, 1.1, 0.0, 0.16, sweep=0.2),
-    "layered-cut": Style("swept", 0.55, 1.3, 0.015, 0.05, sweep=1.6),
+    "wavy": Style("swept", 0.50, 1.2, 0.03, 0.04, sweep=1.2),
+    "pompadour": Style("swept", 0.40, 0.9, 0.0, 0.14, sweep=0.2),
+    "layered-cut": Style("swept", 0.55, 1.1, 0.012, 0.04, sweep=1.6),
 }
 
 
@@ -61,7 +61,7 @@ def strands(identity: Identity) -> Array:
     for cell, weight in ((3, 0.30), (9, 0.30), (40, 0.40)):
         knots = rng.random(TABLE // cell + 2)
         total += weight * np.interp(np.arange(TABLE) / cell, np.arange(len(knots)), knots).astype(np.float32)
-    return (total - total.min()) / (total.max() - total.min())
+    return np.asarray((total - total.min()) / (total.max() - total.min()), np.float32)
 
 
 def comb(table: Array, strand: Array, scale: float = 420.0) -> Array:
@@ -69,7 +69,7 @@ def comb(table: Array, strand: Array, scale: float = 420.0) -> Array:
     at = np.asarray(strand * scale + 40_000.0, np.float32)
     low = at.astype(np.int32)
     part = at - low
-    return table[low % TABLE] * (1 - part) + table[(low + 1) % TABLE] * part
+    return np.asarray(table[low % TABLE] * (1 - part) + table[(low + 1) % TABLE] * part, np.float32)
 
 
 def parts(identity: Identity) -> list[Part]:
@@ -111,7 +111,7 @@ def _curtain(identity: Identity, style: Style) -> tuple[Field, Field]:
         fall = np.tanh(1.25 * np.clip(y - line + 0.42, 0, None))  # parallel to the edge, from the crown on
         spread = full(turn) * fall * smoothstep(2.6, 1.2, away)
         wave = style.wave * 0.6 * np.sin(y * 8 + 2 * turn) * smoothstep(-0.4, 0.4, y)
-        return np.sign(turn - part) * (away - 0.80 * spread + 2.0) + wave
+        return np.asarray(np.sign(turn - part) * (away - 0.80 * spread + 2.0) + wave, np.float32)
 
     return inside, strand
 
@@ -119,8 +119,8 @@ def _curtain(identity: Identity, style: Style) -> tuple[Field, Field]:
 def _swept(identity: Identity, style: Style) -> tuple[Field, Field]:
     line = identity.hairline
     if identity.is_female:
-        turns = [0, 0.5, 0.9, 1.15, 1.32, 1.45, 1.62, 1.95, 2.2, np.pi]
-        heights = [line, line + 0.02, line + 0.16, line + 0.45, 0.02, 0.06, -0.10, -0.04, 0.36, 0.46]
+        turns = [0, 0.3, 0.6, 0.85, 1.1, 1.32, 1.45, 1.62, 1.95, 2.2, np.pi]
+        heights = [line - 0.04, line - 0.01, line + 0.07, line + 0.19, line + 0.42, 0.0, 0.06, -0.10, -0.04, 0.36, 0.46]
     else:
         temple = 0.02 * (identity.age > 40)
         turns = [0, 0.4, 0.72, 0.95, 1.1, 1.22, 1.42, 1.5, 1.92, 2.1, np.pi]
@@ -134,7 +134,7 @@ def _swept(identity: Identity, style: Style) -> tuple[Field, Field]:
     def strand(turn: Array, y: Array) -> Array:
         front = smoothstep(1.5, 0.4, np.abs(turn))
         wave = style.wave * 2.0 * np.sin(y * 11 + 3 * turn)
-        return turn + lean * 0.75 * (y + 1) * front + wave
+        return np.asarray(turn + lean * 0.75 * (y + 1) * front + wave, np.float32)
 
     return inside, strand
 
@@ -149,7 +149,7 @@ def _shell(identity: Identity, style: Style) -> Part:
     )
     share = np.linspace(0, 1, 230, dtype=np.float32)
     y, turn = grid(top + (bottom - top) * share**1.8, np.linspace(-np.pi, np.pi, 300))
-    depth = box_blur(inside(turn, y), 8)
+    depth = inside(turn, y) if style.family == "swept" else box_blur(inside(turn, y), 8)
     lock = comb(table, strand(turn, y), 60.0) - 0.5
     rise = smoothstep(0.0, 0.40 if style.family == "swept" else 0.55, depth)
     body = 0.018 + (thick - 0.018) * (rise if style.family == "swept" else 0.30 + 0.70 * rise)
@@ -157,13 +157,24 @@ def _shell(identity: Identity, style: Style) -> Part:
     body = body + 0.07 * thick / 0.1 * lock * rise
     body = body + style.wave * np.sin(y * 8.5 + 5 * lock + 2 * turn) * smoothstep(-0.5, 0.3, y)
     below = smoothstep(0.1, 1.1, y)
-    dome = np.sqrt(np.clip(1 - np.abs((y + 0.2) / (top + 0.2)) ** 2.2 * (y < -0.2), 0, 1))
-    width = identity.face_width * np.maximum(identity.temple, 1) * 0.99
-    x = dome * (width + body) * (1 + 0.05 * below) * np.sin(turn)
-    z = dome * (DEPTH * 0.985 + body) * np.cos(turn) * (1 - 0.18 * below * (np.cos(turn) < 0)) - 0.01
+    body = body * np.sqrt(np.clip((y - top) / 0.16, 0, 1))
+    width, front, behind = _skull_radii(identity, y, top)
+    sine, cosine = np.sin(turn), np.cos(turn)
+    nape = 0.34 * smoothstep(0.1, 0.75, y) if style.family == "swept" else 0.18 * below
+    x = (width + body * np.sign(width)) * (1 + 0.05 * below) * np.sign(sine) * np.abs(sine) ** 0.93
+    z = np.where(cosine > 0, (front + body) * np.abs(cosine) ** 0.80, (behind + body) * cosine * (1 - nape)) - 0.005
     z = z + 0.13 * smoothstep(0.9, 1.5, y) * smoothstep(2.4, 1.3, np.abs(turn))
     part = Part("hair", stack(x, y, z), np.stack([turn, y, strand(turn, y), depth], 2).astype(np.float32))
     return Part(part.material, part.points, part.data, _shell_mask(style, inside, strand, table, (top, bottom)))
+
+
+def _skull_radii(identity: Identity, y: Array, top: float) -> tuple[Array, Array, Array]:
+    """Half width, depth to the front and to the back of the head under the hair, for hair that starts at `top`."""
+    heights = np.linspace(-1, 1, 401)
+    level = np.clip(np.where(y < 0, y / -top, y), -1, 0)
+    width = np.interp(level, heights, half_width(identity, heights))
+    depth = np.interp(level, heights, half_depth(heights))
+    return width.astype(np.float32), depth.astype(np.float32), (depth * 1.02).astype(np.float32)
 
 
 def _shell_mask(
@@ -174,14 +185,14 @@ def _shell_mask(
     def mask(row: Array, column: Array) -> Array:
         y, turn = top + (bottom - top) * row**1.8, (column * 2 - 1) * np.float32(np.pi)
         jag = comb(table, strand(turn, y), 200.0) - 0.5
-        edge = inside(turn, y) + (0.10 if style.family == "swept" else 0.12) * jag
+        edge = inside(turn, y) + (0.06 if style.family == "swept" else 0.12) * jag
         tip = 0.30 if style.family == "curtain" else 0.05
         return np.asarray((edge > 0) & (y < bottom - tip * (0.5 + jag) * smoothstep(-0.1, 0.6, y + 0 * turn)))
 
     return mask
 
 
-def _bun(identity: Identity) -> list[Part]:
+def _bun(_: Identity) -> list[Part]:
     points, data = ball((0.0, -1.10, -0.36), (0.30, 0.27, 0.30))
     return [Part("hair", points, _wound(data, 0.5))]
 

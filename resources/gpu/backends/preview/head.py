@@ -66,10 +66,10 @@ def _features(identity: Identity, x: Array, y: Array, smile: float) -> Array:
         depth -= 0.075 * bump(eye, -0.06, 0.15, 0.075) - 0.052 * bump(eye, -0.01, 0.10, 0.06)
         depth -= 0.03 * bump(side * 0.13, -0.04, 0.05, 0.07)
         depth += 0.032 * bump(eye * 0.95, identity.brow_height + 0.02, 0.2, 0.06)
-        depth += (0.024 + 0.022 * cheek) * bump(side * 0.42, 0.17, 0.15, 0.13) + 0.02 * smile * bump(
+        depth += (0.014 + 0.034 * cheek) * bump(side * 0.42, 0.17, 0.15, 0.13) + 0.02 * smile * bump(
             side * 0.36, 0.22, 0.12, 0.1
         )
-        depth -= (0.008 + 0.012 * cheek) * bump(side * 0.44, 0.48, 0.12, 0.16)
+        depth -= (0.002 + 0.022 * cheek) * bump(side * 0.44, 0.48, 0.12, 0.16)
         depth -= (0.010 + 0.012 * smile) * bump(side * (0.22 + 0.1 * (float(mouth) - 0.45)), 0.43, 0.035, 0.11)
     depth += 0.03 * bump(0, mouth - 0.02, 0.22, 0.1)
     depth += 0.022 * identity.lip_upper * bump(0, mouth - 0.03, 0.13, 0.025)

@@ -257,8 +257,9 @@ def _geometry(draw: Mapping[str, float], *, female: bool, shape: str, ethnicity:
     for name, (low_f, high_f, low_m, high_m) in RANGES.items():
         low, high = (low_f, high_f) if female else (low_m, high_m)
         away = 2 * draw[name] - 1
-        part = 0.5 + 0.5 * float(np.sign(away) * np.abs(away) ** 0.35)
+        part = 0.5 + 0.5 * float(np.sign(away) * np.abs(away) ** 0.28)
         start, stop = FACE_SHAPES[shape].get(name, (0.0, 1.0))
         part = float(np.clip(start + part * (stop - start) + ETHNIC_SHAPE[ethnicity].get(name, 0.0), 0, 1))
         values[name] = low + part * (high - low)
+    values["mouth_height"] = min(values["mouth_height"], values["nose_length"] + 0.34)  # no overlong upper lip
     return values

@@ -1,6 +1,6 @@
 """Executes a ComfyUI graph in API format: walks it from its SaveImage nodes and keeps what they save.
 
-Belongs here: links, laziness, memory of finished nodes, errors with a node's id. Does not belong here: what a node means.
+Belongs here: links, laziness, memory of finished nodes, errors with a node's id. Does not belong here: their meaning.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads a prompt text: which traits and which look its words ask for.
 
-Belongs here: matching phrases of a handed-in lexicon. Does not belong here: any phrase; the lexicon is the caller's data.
+Belongs here: matching phrases of a handed-in lexicon. Does not belong here: any phrase; they are the caller's data.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ class Meaning:
 def read(text: str, lexicon: Mapping[str, object]) -> Meaning:
     """The meaning of `text` under `{"phrases": [{"phrase": ..., "set": {key: value}}, ...]}`.
 
-    Case does not count, phrases end at word boundaries, longer phrases win and use up their words. Where two phrases set
-    the same key, the one that stands first in the text counts. ValueError when the lexicon sets an unknown key.
+    Case does not count, phrases end at word boundaries, longer phrases win and use up their words. Where two phrases
+    set the same key, the one that stands first in the text counts. ValueError when the lexicon sets an unknown key.
     """
     rest = text.lower()
     found: list[tuple[int, Mapping[str, str]]] = []
     if age := _AGE.search(rest):
         found.append((age.start(), {"age": age.group(1)}))
-    for phrase, sets in _longest_first(lexicon):
+    for phrase, values in _longest_first(lexicon):
         pattern = re.compile(rf"(?<![\w-]){re.escape(phrase)}(?![\w-])")
-        for match in pattern.finditer(rest):
-            found.append((match.start(), sets))
+        found.extend((match.start(), values) for match in pattern.finditer(rest))
         rest = pattern.sub(lambda match: "\0" * len(match.group()), rest)
     merged: dict[str, str] = {}
     for _, sets in sorted(found, key=lambda item: item[0]):
@@ -54,7 +53,7 @@ def read(text: str, lexicon: Mapping[str, object]) -> Meaning:
 def _longest_first(lexicon: Mapping[str, object]) -> list[tuple[str, dict[str, str]]]:
     entries = lexicon.get("phrases", [])
     if not isinstance(entries, list):
-        raise ValueError("the lexicon's phrases must be a list of {phrase, set}")
+        raise TypeError("the lexicon's phrases must be a list of {phrase, set}")
     pairs = [(str(entry["phrase"]).lower(), {str(k): str(v) for k, v in entry["set"].items()}) for entry in entries]
     for phrase, sets in pairs:
         unknown = [key for key in sets if key not in TRAITS and key not in CHOICES]

@@ -67,7 +67,7 @@ YAW: Mapping[str, float] = {
     "front": 0, "three-quarter-left": -20, "three-quarter-right": 20, "side-left": -80, "side-right": 80, "back": 180,
 }  # fmt: skip
 SMILE: Mapping[str, float] = {
-    "neutral": 0.1, "smile": 0.70, "confident": 0.35, "relaxed": 0.3, "energetic": 0.82, "thoughtful": 0.0,
+    "neutral": 0.1, "smile": 0.66, "confident": 0.35, "relaxed": 0.3, "energetic": 0.74, "thoughtful": 0.0,
 }  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def train(
 
 
 def read(data: bytes) -> LoraPreview:
-    """What the file says; ValueError names what is wrong with a file that the preview did not write or that is damaged."""
+    """What the file says; ValueError tells what is wrong with a file that is damaged or was not written here."""
     header, body = _split(data)
     meta = header.pop("__metadata__", {})
     if meta.get("generator") != GENERATOR:

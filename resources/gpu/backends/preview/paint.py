@@ -7,19 +7,21 @@ Does not belong here: what is painted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # numbers of any width: what comes in may be float64, what is kept is float32
 Points = Sequence[tuple[float, float]] | Array
+Color = Sequence[float] | Array
 
 
 class Canvas:
     """An RGB texture over x in [-reach, reach], y in [-1, 1]; `scale` is pixels a unit, colours are sRGB in 0..1."""
 
-    def __init__(self, scale: int, color: Sequence[float], reach: float = 0.85) -> None:
+    def __init__(self, scale: int, color: Color, reach: float = 0.85) -> None:
         self.scale, self.reach = scale, reach
         self.pixels: Array = np.empty((2 * scale, int(2 * reach * scale), 3), np.float32)
         self.pixels[:] = np.asarray(color, np.float32)
@@ -30,7 +32,7 @@ class Canvas:
         twin.scale, twin.reach, twin.pixels = self.scale, self.reach, self.pixels.copy()
         return twin
 
-    def fill(self, points: Points, color: Sequence[float], alpha: float, blur: float = 0.004) -> None:
+    def fill(self, points: Points, color: Color, alpha: float, blur: float = 0.004) -> None:
         """Lay a polygon of `color` over the canvas with soft edges; `points` and `blur` in units."""
         where = np.asarray(points, np.float32) + np.array([self.reach, 1.0], np.float32)
         mask, box = _soft_mask(where * self.scale, blur * self.scale, self.pixels.shape)
@@ -40,13 +42,13 @@ class Canvas:
             region += (np.asarray(color, np.float32) - region) * (mask * np.float32(alpha))[..., None]
 
     def ellipse(
-        self, x: float, y: float, rx: float, ry: float, color: Sequence[float], alpha: float, blur: float = 0.004
+        self, x: float, y: float, rx: float, ry: float, color: Color, alpha: float, blur: float = 0.004
     ) -> None:
         """Lay a soft ellipse over the canvas."""
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         self.fill(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1).astype(np.float32), color, alpha, blur)
 
-    def stroke(self, points: Points, width: float | Array, color: Sequence[float], alpha: float, blur: float) -> None:
+    def stroke(self, points: Points, width: float | Array, color: Color, alpha: float, blur: float) -> None:
         """Lay a soft line through `points`; `width` in units, one number or one for each point."""
         line = np.asarray(points, np.float32)
         along = np.gradient(line, axis=0)
@@ -90,6 +92,13 @@ def box_blur(values: Array, radius: int) -> Array:
             high, low = total.take(range(2 * radius + 1, 2 * radius + 1 + size), axis), total.take(range(size), axis)
             out = ((high - low) / (2 * radius + 1)).astype(np.float32)
     return out
+
+
+def soft_blur(values: Array, radius: int) -> Array:
+    """`box_blur` worked out on every second row and column, for radii of several pixels."""
+    small = box_blur(values[::2, ::2], max(1, radius // 2))
+    size = (values.shape[1], values.shape[0])
+    return np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:

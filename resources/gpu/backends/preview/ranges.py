@@ -2,8 +2,8 @@
 
 Belongs here: numbers. Does not belong here: code (identity) and how a number is drawn (head, face, hair, body).
 
-Lengths are in half head heights: the crown lies at y = -1, the chin at y = +1, and the eyes half way. Every range is that
-of a grown person; no trait and no mix of persons leaves it (a mix is a convex combination).
+Lengths are in half head heights: the crown lies at y = -1, the chin at y = +1, and the eyes half way. Every range is
+that of a grown person; no trait and no mix of persons leaves it (a mix is a convex combination).
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ RANGES: Mapping[str, tuple[float, float, float, float]] = {
     "eye_distance": (0.232, 0.36, 0.235, 0.368),
     "eye_size": (0.75, 1.28, 0.70, 1.18),
     "eye_open": (0.80, 1.25, 0.76, 1.15),
-    "eye_tilt": (-0.045, 0.065, -0.055, 0.05),
+    "eye_tilt": (-0.03, 0.075, -0.04, 0.065),
     "brow_weight": (0.55, 1.7, 1.0, 2.5),
     "brow_height": (-0.295, -0.18, -0.28, -0.165),
-    "brow_arch": (-0.01, 0.085, -0.02, 0.06),
+    "brow_arch": (-0.01, 0.075, -0.02, 0.05),
     "nose_width": (0.62, 1.55, 0.72, 1.75),
     "nose_length": (0.245, 0.405, 0.25, 0.42),
     "nose_height": (0.65, 1.35, 0.75, 1.45),
@@ -88,7 +88,7 @@ RANGES: Mapping[str, tuple[float, float, float, float]] = {
     "mouth_height": (0.525, 0.65, 0.53, 0.66),
     "lip_upper": (0.45, 1.75, 0.35, 1.3),
     "lip_lower": (0.55, 1.7, 0.45, 1.3),
-    "hairline": (-0.66, -0.55, -0.66, -0.53),
+    "hairline": (-0.68, -0.58, -0.69, -0.58),
     "part": (-0.5, 0.5, -0.4, 0.4),
     "hair_volume": (0.08, 0.17, 0.05, 0.13),
     "hair_length": (0.0, 1.0, 0.0, 1.0),

@@ -1,8 +1,8 @@
 """From surfaces to pixels: a depth buffer of points, and the attributes of the nearest one.
 
 Belongs here: visibility. Does not belong here: colours and light (shading).
-Each surface is sampled denser than the pixels (its grid is enlarged by interpolation), every sample writes its depth and
-number into the buffer, and only the winners are looked up afterwards, so shading costs one pass over visible pixels.
+Each surface is sampled denser than the pixels (its grid is enlarged by interpolation), every sample writes its depth
+and number into the buffer, and only the winners are looked up: shading costs one pass over visible pixels.
 """
 
 from __future__ import annotations
@@ -134,4 +134,4 @@ def _bilinear(values: Array, row: Array, column: Array) -> Array:
     at = top * width + left
     upper = flat[at] * (1 - u) + flat[at + 1] * u
     lower = flat[at + width] * (1 - u) + flat[at + width + 1] * u
-    return upper * (1 - v) + lower * v
+    return np.asarray(upper * (1 - v) + lower * v, np.float32)

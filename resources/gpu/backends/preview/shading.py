@@ -12,7 +12,7 @@ from resources.gpu.backends.preview.clothes import Wardrobe
 from resources.gpu.backends.preview.hair import comb, strands
 from resources.gpu.backends.preview.identity import Identity
 from resources.gpu.backends.preview.look import Light
-from resources.gpu.backends.preview.paint import Array, Canvas, box_blur, smoothstep
+from resources.gpu.backends.preview.paint import Array, Canvas, smoothstep, soft_blur
 from resources.gpu.backends.preview.raster import Visible
 
 SKIN_PARTS = ("head", "ear")
@@ -57,7 +57,7 @@ class Studio:
                 self.light.key
             )
         edge = np.clip(1 - normal[:, 2], 0, 1) ** 3 * np.clip(0.6 - normal[:, 1], 0, 1)
-        return (color + (0.30 * self.light.rim * edge)[:, None] * (0.3 + albedo)).astype(np.float32)
+        return np.asarray((color + (0.30 * self.light.rim * edge)[:, None] * (0.3 + albedo)), np.float32)
 
     def _material(self, seen: Visible) -> tuple[Array, float, float]:
         kind, data = seen.part.material, seen.data
@@ -90,7 +90,7 @@ class Studio:
         ) * v
         front = smoothstep(-0.02, 0.12, data[:, 2])[:, None]
         scalp = np.array(self.identity.skin) * np.array([0.97, 0.94, 0.93])
-        return (painted * front + scalp * (1 - front)).astype(np.float32)
+        return np.asarray((painted * front + scalp * (1 - front)), np.float32)
 
     def _hair(self, data: Array) -> Array:
         strand = comb(self.table, data[:, 2])
@@ -101,7 +101,7 @@ class Studio:
         return np.clip(np.array(self.identity.hair) * tone[:, None], 0.012, 1).astype(np.float32)
 
     def _hair_shine(self, seen: Visible, normal: Array) -> Array:
-        """Two bands of light across the strands, as hair reflects it: one of the light, one of the hair's own colour."""
+        """Two bands of light across the strands, as on hair: one of the light's colour, one of the hair's."""
         strand = comb(self.table, seen.data[:, 2]) - 0.5
         down = np.array([0, 1, 0], np.float32) - normal * normal[:, 1:2]
         tangent = down / (np.linalg.norm(down, axis=1, keepdims=True) + 1e-6)
@@ -111,25 +111,25 @@ class Studio:
         facing = np.clip(normal @ self.key + 0.3, 0, 1)
         color = np.array(self.identity.hair) ** 1.4
         glow = (0.10 * first * (0.5 + strand))[:, None] * np.array(self.light.key) + 0.42 * second[:, None] * color
-        return glow * facing[:, None]
+        return np.asarray(glow * facing[:, None], np.float32)
 
 
 def occlusion(depth: Array, hair: Array, scale: float, key: Array) -> Array:
     """The share of light (height, width) that reaches each pixel past what lies in front of it nearby.
 
-    `depth` is -8 where nothing is; `hair` is 1 where hair is visible. Two soft terms: closeness to nearer surfaces in the
-    direction of the light (a cast shadow), and closeness to nearer surfaces all around (a crease).
+    `depth` is -8 where nothing is; `hair` is 1 where hair is visible. Two soft terms: closeness to nearer surfaces in
+    the direction of the light (a cast shadow), and closeness to nearer surfaces all around (a crease).
     """
     solid = depth > -7
     ground = np.where(solid, depth, -2.2).astype(np.float32)
-    around = box_blur(ground, max(1, int(0.11 * scale)))
-    wide = box_blur(ground, max(2, int(0.26 * scale)))
-    dx, dy = int(round(-key[0] * 0.20 * scale)), int(round(-key[1] * 0.28 * scale))
+    around = soft_blur(ground, int(0.11 * scale))
+    wide = soft_blur(ground, int(0.26 * scale))
+    dx, dy = round(-float(key[0]) * 0.20 * scale), round(-float(key[1]) * 0.28 * scale)
     cast = np.roll(wide, (dy, dx), (0, 1))
     crease = np.clip(around - ground - 0.03, 0, 0.6)
     shadow = np.clip(cast - ground - 0.06, 0, 0.9)
     hairy = np.roll(
-        box_blur(hair, max(1, int(0.05 * scale))), (int(0.05 * scale), int(round(-key[0] * 0.05 * scale))), (0, 1)
+        soft_blur(hair, int(0.05 * scale)), (int(0.05 * scale), round(-float(key[0]) * 0.05 * scale)), (0, 1)
     )
     light = (1 - 0.75 * crease) * (1 - 0.62 * shadow) * (1 - 0.30 * hairy * (hair < 0.5))
     return np.where(solid, np.clip(light, 0.25, 1), 1).astype(np.float32)

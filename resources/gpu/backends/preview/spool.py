@@ -1,6 +1,6 @@
 """The preview's spool: a folder in which jobs wait, run and end, shared by callers and detached workers.
 
-    queue/ID.json -> running/SLOT/ID.json -> done/ID.json     moved by rename, so exactly one process wins
+    queue/ID.json -> running/SLOT/ID.json -> done/ID.json     moved by rename, so exactly one process wins; never back
     inputs/SHA  outputs/ID/N  progress/ID  cancelled/ID  workers/SLOT.lock  executions.jsonl  worker.log
 
 Everything here survives the process that wrote it. No drawing, no ledger, no ComfyUI in this module.
@@ -12,7 +12,9 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,10 +50,9 @@ class Spool:
 
     def where(self, attempt_id: str) -> str | None:
         """`queue`, `running`, `done`, or None for an id that never arrived (or was pruned)."""
-        for _ in range(2):  # a rename may slip between two looks; the second round sees it
-            for state in ("done", "running", "queue"):
-                if self._path(state, attempt_id).exists():
-                    return state
+        for state in ("queue", "running", "done"):  # in the order of the moves: none can slip between two looks
+            if self._path(state, attempt_id).exists():
+                return state
         return None
 
     def read(self, state: str, attempt_id: str) -> dict[str, Any] | None:
@@ -71,19 +72,19 @@ class Spool:
 
     def cancel(self, attempt_id: str) -> None:
         """Take a queued job out; ask the worker of a running one to stop."""
+        if self.where(attempt_id) in (None, "done"):
+            return
         (self.root / "cancelled" / attempt_id).touch()
-        source = self.root / "queue" / f"{attempt_id}.json"
-        body = self.read("queue", attempt_id)
-        if body is not None:
-            mine = source.with_suffix(".cancelling")
-            with contextlib.suppress(FileNotFoundError):
-                source.rename(mine)
-                self._finish(attempt_id, {**body, "state": "cancelled", "queue_s": time.time() - body["queued_at"]})
-                mine.unlink()
+        mine = self.root / "running" / "cancelling" / f"{attempt_id}.json"
+        mine.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it is not in the queue: its worker sees the mark
+            self._path("queue", attempt_id).rename(mine)
+            body = json.loads(mine.read_bytes())
+            self.finish(attempt_id, {**body, "state": "cancelled", "queue_s": time.time() - body["queued_at"]})
 
     def outputs(self, attempt_id: str) -> list[tuple[str, bytes]]:
-        """(name, bytes) of every output of a done job, in order."""
-        body = self.read("done", attempt_id) or {}
+        """(name, bytes) of every output of a done job, in order. Raises FileNotFoundError if any is gone."""
+        body = json.loads(self._path("done", attempt_id).read_bytes())
         folder = self.root / "outputs" / attempt_id
         return [(entry["name"], (folder / entry["file"]).read_bytes()) for entry in body.get("outputs", [])]
 
@@ -104,9 +105,9 @@ class Spool:
                     free.append(slot)
         return free
 
-    def reap(self, slots: int) -> None:
+    def reap(self) -> None:
         """Report jobs as lost whose worker died under them."""
-        for slot in self.free_slots(slots):
+        for slot in [int(path.name) for path in (self.root / "running").iterdir() if path.name.isdigit()]:
             with self.slot(slot) as held:
                 if held:
                     self.sweep(slot)
@@ -117,19 +118,28 @@ class Spool:
 
     # ---- workers
 
+    def hold(self, slot: int) -> int | None:
+        """Lock a worker slot; returns the file handle that holds it, or None if a live process has it.
+
+        The slot is free again when every copy of the handle is closed: a worker inherits the one of who started it.
+        """
+        handle = os.open(self.root / "workers" / f"{slot}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        return handle
+
     @contextlib.contextmanager
     def slot(self, slot: int) -> Iterator[bool]:
         """Hold a worker slot while the block runs; yields False if a live process has it."""
-        handle = os.open(self.root / "workers" / f"{slot}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = self.hold(slot)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            yield handle is not None
         finally:
-            os.close(handle)
+            if handle is not None:
+                os.close(handle)
 
     def claim(self, slot: int) -> tuple[str, dict[str, Any]] | None:
         """Take the oldest queued job; None if there is none."""
@@ -171,7 +181,7 @@ class Spool:
 
     def finish(self, attempt_id: str, body: dict[str, Any]) -> None:
         """Move a running job to done with its outcome."""
-        self._finish(attempt_id, body)
+        _write(self._path("done", attempt_id), json.dumps(body).encode())
         self._path("running", attempt_id).unlink(missing_ok=True)
         (self.root / "progress" / attempt_id).unlink(missing_ok=True)
 
@@ -185,9 +195,9 @@ class Spool:
     def prune(self) -> None:
         """Forget what ended more than KEEP_S ago."""
         for path in (self.root / "done").glob("*.json"):
-            if time.time() - path.stat().st_mtime > KEEP_S:
-                for file in (self.root / "outputs" / path.stem).glob("*"):
-                    file.unlink(missing_ok=True)
+            if _age(path) < time.time() - KEEP_S:
+                shutil.rmtree(self.root / "outputs" / path.stem, ignore_errors=True)
+                (self.root / "cancelled" / path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
     def _path(self, state: str, attempt_id: str) -> Path:
@@ -195,9 +205,6 @@ class Spool:
             for path in (self.root / "running").glob(f"*/{attempt_id}.json"):
                 return path
         return self.root / state / f"{attempt_id}.json"
-
-    def _finish(self, attempt_id: str, body: dict[str, Any]) -> None:
-        _write(self.root / "done" / f"{attempt_id}.json", json.dumps(body).encode())
 
 
 def _age(path: Path) -> float:
@@ -208,7 +215,7 @@ def _age(path: Path) -> float:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f"{uuid.uuid4().hex}.part")  # never *.json: a half-written job must not be claimed
     try:
         part.write_bytes(data)
         part.replace(path)

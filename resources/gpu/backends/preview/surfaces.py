@@ -48,7 +48,7 @@ def stack(x: Array, y: Array, z: Array) -> Array:
 def normals(points: Array) -> Array:
     """Unit normals of a grid of points; zero-length ones stay zero."""
     out = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
-    return (out / (np.linalg.norm(out, axis=2, keepdims=True) + 1e-9)).astype(np.float32)
+    return np.asarray((out / (np.linalg.norm(out, axis=2, keepdims=True) + 1e-9)), np.float32)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
@@ -57,7 +57,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (tilt @ nod @ turn).astype(np.float32)
+    return np.asarray((tilt @ nod @ turn), np.float32)
 
 
 def tube(path: Array, radii: Array, *, flat: float = 1.0, rows: int = 40, columns: int = 40) -> tuple[Array, Array]:

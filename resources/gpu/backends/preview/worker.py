@@ -1,11 +1,13 @@
-"""The preview's worker process: `python -m resources.gpu.backends.preview.worker SPOOL SLOT IDLE_S`.
+"""The preview's worker process: `python -m resources.gpu.backends.preview.worker SPOOL SLOT IDLE_S HANDLE`.
 
-Detached from whoever started it: it outlives its caller, works the spool's queue one job at a time, and ends when it
-had nothing to do for IDLE_S seconds. It needs no network, no model, no GPU.
+HANDLE is the inherited file handle that holds the slot, so that the slot is taken before the process is up. Detached
+from whoever started it: it outlives its caller, works the spool's queue one job at a time, and ends when it had nothing
+to do for IDLE_S seconds. It needs no network, no model, no GPU.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -24,20 +26,30 @@ class Cancelled(Exception):
     """Somebody asked to stop the running job."""
 
 
-def main(root: str, slot: str, idle_s: str) -> int:
-    """Hold the slot, work until idle, leave no queued job behind."""
+def main(root: str, slot: str, idle_s: str, handle: str) -> int:
+    """Work until idle, let the slot go, leave no queued job behind."""
     spool = Spool(Path(root))
-    spool.prepare()
     ready = time.time()
-    while True:
-        with spool.slot(int(slot)) as held:
-            if not held:
-                return 0
-            spool.sweep(int(slot))
-            spool.prune()
-            _work(spool, int(slot), float(idle_s), ready)
-        if not any((spool.root / "queue").glob("*.json")):  # a job may have come while we let go
-            return 0
+    held: int | None = int(handle)
+    while held is not None:
+        spool.sweep(int(slot))
+        spool.prune()
+        _work(spool, int(slot), float(idle_s), ready)
+        os.close(held)
+        held = _hold_again(spool, int(slot))
+    return 0
+
+
+def _hold_again(spool: Spool, slot: int) -> int | None:
+    """The slot once more if a job came while it was let go; None if there is none, or another worker took over."""
+    for _ in range(10):
+        if not any((spool.root / "queue").glob("*.json")):
+            return None
+        handle = spool.hold(slot)
+        if handle is not None:
+            return handle
+        time.sleep(POLL_S)  # somebody may only be looking who is alive
+    return None
 
 
 def _work(spool: Spool, slot: int, idle_s: float, ready: float) -> None:
@@ -56,13 +68,13 @@ def _work(spool: Spool, slot: int, idle_s: float, ready: float) -> None:
 
 def _execute(spool: Spool, attempt_id: str, body: dict[str, Any], book: IdentityBook, ready: float) -> dict[str, Any]:
     begun = time.time()
-    waited = begun - body["queued_at"]
+    waited = max(0.0, begun - body["queued_at"])
     cold = min(waited, max(0.0, ready - body["queued_at"]))
     times = {"cold_s": cold, "queue_s": waited - cold, "begun_at": begun}
-    outputs: list[tuple[str, bytes]] = []
+    index: list[dict[str, str]] = []
     error: dict[str, Any] = {}
     try:
-        outputs = _run(spool, attempt_id, body, book)
+        index = spool.write_outputs(attempt_id, _run(spool, attempt_id, body, book))
     except Cancelled:
         error = {"state": "cancelled"}
     except ExecutionError as failure:
@@ -71,7 +83,6 @@ def _execute(spool: Spool, attempt_id: str, body: dict[str, Any], book: Identity
         traceback.print_exc()
         error = {"state": "failed", "error_code": "worker_error", "error": f"{type(failure).__name__}: {failure}"}
     exec_s = time.time() - begun
-    index = spool.write_outputs(attempt_id, outputs)
     return {"state": "succeeded", **times, "exec_s": exec_s, "cost_usd": exec_s * USD_PER_S, "outputs": index, **error}
 
 
