@@ -60,10 +60,9 @@ class Wardrobe:
         along = data[:, 2]
         end = {"sport": 0.30, "summer": 0.22}.get(self.outfit, 0.80)
         cloth = self._cloth(data[:, 0], data[:, 1])
-        tattooed = (
-            np.array(self.identity.skin)
-            * (1 - 0.5 * self.identity.tattoos * (np.sin(along * 160 + data[:, 0] * 40) > 0.35))[:, None]
-        )
+        bands = np.exp(-(((along - 0.40) / 0.012) ** 2)) + np.exp(-(((along - 0.44) / 0.005) ** 2))
+        ink = np.clip(bands, 0, 1) * min(1.0, 0.35 + self.identity.tattoos) * (self.identity.tattoos > 0)
+        tattooed = np.array(self.identity.skin) * (1 - 0.75 * ink)[:, None]  # two bands around the upper arm
         return np.where((along < end)[:, None], cloth, tattooed).astype(np.float32)
 
     def skin(self, y: Array) -> Array:
