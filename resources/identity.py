@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WEIGHTS = ("shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat")
-# A second box counts as a person only if it is convincing or large: HOG has small false positives (facts/identity 1.5).
+# A second box counts as a person only if it is convincing or large: HOG has small false positives (docs/adr/0005).
 FALSE_BOX_SCORE = 0.5
 FALSE_BOX_WIDTH = 0.5  # of the main face's width
-UPSAMPLE_BELOW = 80  # HOG finds faces from about 80 px; below, one upsampling finds them from 40 px
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class DlibScorer:
         detector, aligner, embedder = self._models
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB")))
         boxes, scores, _ = detector.run(pixels, 0, 0.0)
-        if not boxes:
+        if not boxes:  # HOG finds faces from about 80 px, enlarged once from 40 px
             boxes, scores, _ = detector.run(pixels, 1, 0.0)
         found = sorted(zip(boxes, scores, strict=True), key=lambda pair: -pair[0].width())
         people = []

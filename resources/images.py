@@ -19,7 +19,7 @@ SourceType = Literal["algorithmicMedia", "trainedAlgorithmicMedia"]
 
 MAX_BYTES = 64 * 1024 * 1024  # a 4096x4096 RGB PNG of pure noise is 50 MB; nothing we ask for is near it
 MAX_PIXELS = 4096 * 4096  # the largest picture any of our workflows can ask for
-BLANK_STD = 3.0  # luma standard deviation; facts/identity.md section 3: NaN latents come back all black
+BLANK_STD = 3.0  # luma standard deviation; NaN latents come back all black (ComfyUI issues 9046, 4241, 14743)
 BLANK_SPREAD = 8.0  # p99 - p1 of luma, same source
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"  # IPTC NewsCodes
 _XMP_KEY = "XML:com.adobe.xmp"

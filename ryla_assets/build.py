@@ -4,7 +4,7 @@
 environment (settings do) or touches disk or network while definitions load.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from ryla_assets.assets.generated_images import generated_images
 from ryla_assets.assets.lora import lora_dataset, lora_training, lora_weights
 from ryla_assets.assets.model_files import model_files
 from ryla_assets.checks import dataset, identity, integrity, lora_file, provenance, timing
+from ryla_assets.domain.errors import InputError
 from ryla_assets.manifest_io import manifest_io_manager
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Caller, Studio
@@ -23,6 +24,9 @@ from sensors.intake import character_activated__base_images
 from sensors.schedules import daily_content
 from sensors.selection import base_image_selected__character_sheet
 from sensors.training import sheet_accepted__lora_training, training_finished__lora_weights
+
+if TYPE_CHECKING:
+    from resources.gpu.backend import Backend
 
 default_assets = [
     model_files,
@@ -57,21 +61,17 @@ default_schedules = [daily_content]
 def build_studio(config: Settings | None = None, *, caller: Caller | None = None, **overrides: Any) -> Studio:
     """A studio on these settings; `overrides` replace its parts (store, scorer, backend, runner, registry)."""
     from resources.database import open_engine
-    from resources.gpu.backends.preview.backend import PreviewBackend, default_workers
     from resources.gpu.ledger import Ledger
     from resources.gpu.runner import Runner
     from resources.identity import DlibScorer
     from resources.storage import open_store
-    from ryla_assets.prompts.lexicon import lexicon
     from ryla_assets.registry.migrate import ready
     from ryla_assets.registry.registry import Registry
 
     config = config or settings()
     engine = ready(open_engine(config.database))
     store = overrides.get("store") or open_store(config.storage)
-    backend = overrides.get("backend") or PreviewBackend(
-        config.home / "preview", lexicon=lexicon(), workers=config.preview_workers or default_workers()
-    )
+    backend = overrides.get("backend") or _backend(config)
     runner = overrides.get("runner") or Runner(Ledger(engine), backend, store, config.daily_budget_usd)
     return Studio(
         settings=config,
@@ -80,6 +80,28 @@ def build_studio(config: Settings | None = None, *, caller: Caller | None = None
         runner=runner,
         scorer=overrides.get("scorer") or DlibScorer(),
         caller=caller or Caller(),
+    )
+
+
+def _backend(config: Settings) -> "Backend":
+    """The backend of these settings. Raises InputError naming COMFYUI_URL if that is missing or wrong."""
+    if config.backend == "comfyui":
+        from resources.gpu.backends.comfyui.backend import ComfyUIBackend
+
+        try:
+            return ComfyUIBackend(config.comfyui_url, models_dir=config.comfyui_models_dir)
+        except ValueError as error:
+            raise InputError(
+                f"{error}.",
+                field="COMFYUI_URL",
+                value=config.comfyui_url,
+                way_out="Set it to the server's address, such as http://127.0.0.1:8188, or unset RYLA_BACKEND.",
+            ) from None
+    from resources.gpu.backends.preview.backend import PreviewBackend, default_workers
+    from ryla_assets.prompts.lexicon import lexicon
+
+    return PreviewBackend(
+        config.home / "preview", lexicon=lexicon(), workers=config.preview_workers or default_workers()
     )
 
 

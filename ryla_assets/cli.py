@@ -42,12 +42,21 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         except (RylaError, GpuError, StorageError, WorkflowError) as error:
             code = getattr(error, "exit_code", 1)
             if as_json:
-                told = error.as_dict() if isinstance(error, RylaError) else {"message": str(error)}
-                click.echo(json.dumps({"error": told}))
+                click.echo(json.dumps({"error": _as_dict(error)}))
             click.secho(f"Error: {error}", fg="red", err=True)
         sys.exit(code)
 
     return wrapped
+
+
+def _as_dict(error: Exception) -> dict[str, object]:
+    """One shape for every error of ours, whichever tree it grows on."""
+    from workflows.errors import WorkflowError
+
+    if isinstance(error, RylaError | WorkflowError):
+        return error.as_dict()
+    code, way_out = getattr(error, "code", "storage"), getattr(error, "way_out", "")
+    return {"code": code, "field": "", "value": None, "message": str(error), "way_out": way_out}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

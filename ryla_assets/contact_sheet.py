@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.images import mark
-from resources.storage import Store
+from resources.storage import StorageError, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 TILE, GAP, LABEL, LEFT = 168, 10, 34, 190
 INK, MUTED, GOOD, BAD, PAPER = "#1f2328", "#6a7178", "#1a7f37", "#cf222e", "#ffffff"
-COLUMNS = 8
+COLUMNS = 8  # at least; a sheet of ten shots makes it wider
 TITLES = {
     "base_images": "three options",
     "character_sheet": "character sheet",
@@ -30,14 +31,15 @@ def draw(store: Store, stories: list[dict[str, Any]], path: Path) -> Path:
     from PIL import ImageDraw
 
     rows = [(story, stage) for story in stories for stage in story["stages"] if stage["asset"] in _SHOWN]
-    width = LEFT + COLUMNS * (TILE + GAP) + GAP
+    columns = max([COLUMNS, *(len(stage["images"]) for _, stage in rows)])
+    width = LEFT + columns * (TILE + GAP) + GAP
     height = 84 + len(rows) * (TILE + LABEL) + len(stories) * 58
     canvas = pil.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(canvas)
     _title(pen)
     y = 74
     for story in stories:
-        _story_line(pen, story, y)
+        _story_line(pen, story, y, width)
         y += 48
         for stage in story["stages"]:
             if stage["asset"] in _SHOWN:
@@ -58,8 +60,8 @@ def _title(pen: ImageDraw) -> None:
     pen.text((GAP * 2, 48), text, fill=MUTED, font=_font(14))
 
 
-def _story_line(pen: ImageDraw, story: dict[str, Any], y: int) -> None:
-    pen.line((GAP * 2, y + 2, LEFT + COLUMNS * (TILE + GAP), y + 2), fill="#d8dee4")
+def _story_line(pen: ImageDraw, story: dict[str, Any], y: int, width: int) -> None:
+    pen.line((GAP * 2, y + 2, width - GAP, y + 2), fill="#d8dee4")
     pen.text((GAP * 2, y + 12), story["character"], fill=INK, font=_font(20))
     text = (
         "accepted" if not story["refused"] else "drift turned up on purpose: refused before training, as it should be"
@@ -77,10 +79,11 @@ def _row(canvas: Image, pen: ImageDraw, store: Store, story: dict[str, Any], sta
         text = f"identity {numbers['verified']}/{numbers['requested']}  (gate {numbers['identity_gate']:.0%})"
         pen.text((GAP * 2, y + 32 + 18 * line), text, fill=GOOD if check["passed"] else BAD, font=_font(13))
     chosen = _chosen(story)
-    for column, image in enumerate(stage["images"][:COLUMNS]):
+    for column, image in enumerate(stage["images"]):
         x = LEFT + column * (TILE + GAP)
-        picture = _tile(store.get("images", image["sha256"]))
-        canvas.paste(picture, (x + (TILE - picture.width) // 2, y))
+        with contextlib.suppress(StorageError):  # a lost picture leaves its place empty; integrity says what is wrong
+            picture = _tile(store.get("images", image["sha256"]))
+            canvas.paste(picture, (x + (TILE - picture.width) // 2, y))
         if image["sha256"] == chosen and stage["asset"] == "base_images":
             pen.rectangle((x - 3, y - 3, x + TILE + 2, y + TILE + 2), outline=GOOD, width=3)
         text, colour = _caption(image, stage["asset"], picked=image["sha256"] == chosen)

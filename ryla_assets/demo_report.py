@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import dagster as dg
+from rich.box import SIMPLE_HEAD  # noqa: TID253
 from rich.console import Console  # noqa: TID253  only the command line imports this module
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: TID253
 from rich.table import Table  # noqa: TID253
@@ -22,8 +23,10 @@ from ryla_assets.contact_sheet import draw
 from ryla_assets.demo import Story, run_demo
 from ryla_assets.instance import prepare_home
 from ryla_assets.settings import Settings
+from ryla_assets.studio.content import STAGE
 
 Tell = Callable[[str, str, float], None]
+PASSED, FAILED = "\u2713", "\u2717"
 
 
 def run(config: Settings, *, count: int, out: Path, as_json: bool) -> int:
@@ -75,35 +78,56 @@ def progress() -> Iterator[Tell]:
 
 def _show(stories: list[Story], report: dict[str, Any]) -> None:
     console = Console()
-    table = Table(title="checks (preview timings are not evidence)", title_justify="left", header_style="bold")
-    for name in ("character", "check", "verdict", "why"):
-        table.add_column(name, overflow="fold")
     for story in stories:
-        for stage in story.stages:
-            for check in stage["checks"]:
-                verdict = Text("passed", "green") if check["passed"] else Text("failed", "red")
-                route = f" ({stage['route']})" if stage["asset"] == "generated_images" else ""
-                table.add_row(story.character, check["name"] + route, verdict, Text(check["reason"]))
-        table.add_section()
-    console.print(table)
-    for story in stories:
-        if story.drifting:
-            console.print(
-                Text(f"{story.character}: its drift was turned up on purpose, and this is what should happen:", "bold")
-            )
-            console.print(Text(f"  {story.refused or 'it was NOT refused'}", "green" if story.as_expected else "red"))
+        console.print(_table(story))
+        if story.refused:
+            told = "drift turned up on purpose, and this is what should happen" if story.drifting else "stopped"
+            console.print(Text(f"{told}:\n{story.refused}", "green" if story.as_expected else "red"))
         elif not story.as_expected:
-            console.print(Text(f"{story.character}: {story.refused or _first_failure(story)}", "red"))
-    console.print(Text(f"{report['seconds']:.0f} s, ${report['cost_usd']:.4f} (nominal preview prices)."))
+            console.print(Text(_first_failure(story), "red"))
+        console.print()
+    console.print("Timing checks ran too; on a preview they are reported as no evidence.", style="dim")
+    console.print(f"{report['seconds']:.0f} s, ${report['cost_usd']:.4f} at nominal preview prices.")
     console.print(Text(f"Contact sheet: {report['contact_sheet']}"))
     if str(report["home"]) == ".ryla":
         name = stories[0].character
         console.print(Text("\nTry next:", "bold"))
-        console.print(
-            Text("  .venv/bin/ryla dev                        # Dagster on port 3000: click through all of it")
-        )
-        console.print(Text(f"  .venv/bin/ryla characters show {name}"))
-        console.print(Text(f"  .venv/bin/ryla generate {name} --scene cozy-home --environment cafe --count 2 --now"))
+        for line in (
+            ".venv/bin/ryla dev     (Dagster on port 3000: click through all of it)",
+            f".venv/bin/ryla characters show {name}",
+            f".venv/bin/ryla generate {name} --scene cozy-home --environment cafe --count 2 --now",
+        ):
+            console.print(Text(f"  {line}"))
+
+
+def _table(story: Story) -> Table:
+    """One line a stage: what its checks say, and how near the faces are."""
+    table = Table(title=story.character, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    for name in ("stage", "checks", "identity", "mean", "gate"):
+        table.add_column(name, no_wrap=name != "checks")
+    for stage in story.stages:
+        name = f"{stage['asset']} ({stage['route']})" if stage["asset"] == STAGE else stage["asset"]
+        identity = next((c for c in stage["checks"] if c["name"].endswith("__identity")), None)
+        table.add_row(name, _verdicts(stage), *(_identity(identity) if identity else ("", "", "")))
+    return table
+
+
+def _verdicts(stage: dict[str, Any]) -> Text:
+    """All checks but identity, which has columns of its own, and what is no evidence on a preview."""
+    text = Text()
+    for check in stage["checks"]:
+        claim = check["name"].partition("__")[2]
+        if claim != "identity" and "not evidence" not in check["reason"]:
+            text.append(f"{claim} {PASSED if check['passed'] else FAILED}  ", "green" if check["passed"] else "red")
+    return text
+
+
+def _identity(check: dict[str, Any]) -> tuple[Text, str, str]:
+    numbers = check["numbers"]
+    sign, colour = (PASSED, "green") if check["passed"] else (FAILED, "red")
+    verified = Text(f"{numbers['verified']}/{numbers['requested']} {sign}", colour)
+    mean = "" if numbers["identity_mean"] is None else f"{numbers['identity_mean']:.2f}"
+    return verified, mean, f"{numbers['identity_gate']:.0%}"
 
 
 def _first_failure(story: Story) -> str:

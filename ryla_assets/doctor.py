@@ -72,8 +72,31 @@ def _store(settings: Settings) -> Finding:
 
 
 def _backend(settings: Settings) -> Finding:
+    if settings.backend == "comfyui":
+        return _comfyui(settings)
     detail = "preview: embedded, procedural pictures, nominal prices; it never passes for a model's output"
     return Finding("backend", "note", f"{detail} ({settings.image_px} px)")
+
+
+def _comfyui(settings: Settings) -> Finding:
+    """The server: does it answer, which version, which of the files that our graphs name does it lack."""
+    from resources.gpu.backends.comfyui.backend import ComfyUIBackend
+    from resources.gpu.errors import BackendUnavailable
+    from workflows.models import model_files
+
+    try:
+        server = ComfyUIBackend(settings.comfyui_url)
+        version, present = server.version(), server.model_files()
+    except ValueError as error:
+        return Finding("backend", "missing", f"comfyui: COMFYUI_URL {settings.comfyui_url!r} {error}", "Set it.")
+    except BackendUnavailable as error:
+        return Finding("backend", "missing", f"comfyui: {error.message}", error.way_out)
+    lacking = [m.file for m in model_files() if m.named and m.file not in present.get(m.folder, ())]
+    detail = f"comfyui: {server.url} runs ComfyUI {version} ({settings.image_px} px)"
+    if not lacking:
+        return Finding("backend", "ok", f"{detail}, all model files there")
+    cure = "Put them into its models folder; workflows/models.yaml says where they come from."
+    return Finding("backend", "note", f"{detail}; model files it lacks: {', '.join(lacking)}", cure)
 
 
 def _scorer(_: Settings) -> Finding:

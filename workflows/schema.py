@@ -2,16 +2,18 @@
 
 Belongs here: the judgement of a graph in API format against object_info, in ComfyUI's own words (error types, messages,
 the body of its 400). On top of what the server refuses stands what it silently swallows: misspelt inputs, a float seed,
-sizes off the model's step, nodes that feed nothing. One literal's judgement is in `schema_values`.
+sizes off the model's step, nodes that feed nothing. One literal's judgement is in `schema_values`, a LoRA's in
+`schema_loras`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from workflows.lora_file import LoraInfo
 from workflows.object_info import LITERAL_TYPES, InputSpec, NodeSpec, node_specs
 from workflows.problems import Problem
-from workflows.schema_values import check_literal
+from workflows.schema_loras import check_loras
+from workflows.schema_values import check_literal, meant
 
 __all__ = ["Problem", "as_server_error", "validate"]
 
@@ -23,12 +25,14 @@ def validate(
     *,
     object_info: Mapping[str, Any] | None = None,
     files: Mapping[str, Collection[str]] | None = None,
+    loras: Mapping[str, LoraInfo] | None = None,
 ) -> list[Problem]:
     """Everything wrong with `prompt`; an empty list means that it may be sent.
 
     `object_info` is a server's own (None: the stored one). `files` is folder -> names that lie there on the backend;
     a folder it leaves out is judged by the server's lists or by `models.yaml`, except `loras` and `input`, which only
-    the caller can know. Like the server, it stops at unknown node classes and at a prompt without outputs.
+    the caller can know. `loras` is file name -> what that LoRA holds, to be compared with the model it is put on.
+    Like the server, it stops at unknown node classes and at a prompt without outputs.
     """
     specs = node_specs(object_info)
     if not isinstance(prompt, Mapping):
@@ -44,7 +48,7 @@ def validate(
         for node_id, node in prompt.items()
         for problem in _check_node(node_id, node, prompt, specs, files or {})
     ]
-    return problems + list(_check_shape(prompt, outputs))
+    return [*problems, *check_loras(prompt, loras or {}), *_check_shape(prompt, outputs)]
 
 
 def as_server_error(problems: Collection[Problem]) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def _check_class(node_id: object, node: Any, specs: Mapping[str, NodeSpec]) -> I
         return
     title = (node.get("_meta") or {}).get("title", class_type)
     message = f"Node '{title}' not found. The custom node may not be installed."
-    yield Problem("missing_node_type", message, details + _meant(class_type, specs), str(node_id), class_type)
+    yield Problem("missing_node_type", message, details + meant(class_type, specs), str(node_id), class_type)
 
 
 def _check_node(
@@ -116,7 +120,7 @@ def _check_node(
             yield from check_literal(spec, input_spec, value, files, where)
     for name in inputs:
         if name not in spec.inputs:
-            details = f"{name}: {spec.class_type} has no such input{_meant(str(name), spec.inputs)}"
+            details = f"{name}: {spec.class_type} has no such input{meant(str(name), spec.inputs)}"
             yield Problem("unknown_input", "Unknown input", details, str(node_id), spec.class_type, str(name))
 
 
@@ -147,7 +151,7 @@ def _why_no_output(source: Any, slot: Any, prompt: Mapping[str, Any], outputs: t
     if not isinstance(source, str):
         return f"node id {source!r} is not a string"
     if outputs is None:
-        return f"node '{source}' is not in the prompt{_meant(source, prompt)}"
+        return f"node '{source}' is not in the prompt{meant(source, prompt)}"
     return f"node '{source}' has no output {slot!r} (it has {len(outputs)})"
 
 
@@ -186,8 +190,3 @@ def _cycle(node_id: str, prompt: Mapping[str, Any], reached: set[str], path: lis
                 return found
     reached.add(node_id)
     return []
-
-
-def _meant(word: str, known: Collection[Any]) -> str:
-    close = get_close_matches(word, [str(name) for name in known], n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -5,6 +5,7 @@ Belongs here: one value against one input's spec, in ComfyUI's error types. Link
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 from workflows.models import model_files
@@ -43,7 +44,7 @@ def _check_file(
     if allowed is None or value in allowed:
         return
     if node.class_type == "LoadImage":
-        details = f"{spec.name} - Invalid image file: {value}"
+        details = f"{spec.name} - Invalid image file: {value}{meant(value, allowed)}"
         yield Problem("custom_validation_failed", "Custom validation failed for node", details, *where)
     else:
         yield _not_in_list(spec, value, allowed, where)
@@ -99,4 +100,15 @@ def _coerced(spec: InputSpec, value: Any, becomes: object, where: Place) -> Prob
 
 def _not_in_list(spec: InputSpec, value: Any, allowed: Collection[object], where: Place) -> Problem:
     options = f"(list of length {len(allowed)})" if len(allowed) > _QUOTED_OPTIONS else str(list(allowed))
-    return Problem("value_not_in_list", "Value not in list", f"{spec.name}: '{value}' not in {options}", *where)
+    return Problem(
+        "value_not_in_list",
+        "Value not in list",
+        f"{spec.name}: '{value}' not in {options}{meant(value, allowed)}",
+        *where,
+    )
+
+
+def meant(word: object, known: Collection[Any]) -> str:
+    """The end of a sentence that names the nearest of `known`, or nothing."""
+    close = get_close_matches(str(word), [str(name) for name in known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""

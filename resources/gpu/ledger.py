@@ -211,9 +211,9 @@ class Ledger:
 
         Raises OverBudget, with nothing written, if today's spend and open exposure leave no room.
         """
-        now = self.clock()
         with writing(self.engine) as db:
             lock(db, "gpu_budget")
+            now = self.clock()  # read under the lock, here and below: whoever waited for it comes later
             is_open = sa.exists().where(attempts.c.open_fingerprint == fingerprint)
             is_done = sa.exists().where(jobs.c.fingerprint == fingerprint, jobs.c.result.is_not(None))
             if db.execute(sa.select(is_open | is_done)).scalar_one():
@@ -267,9 +267,9 @@ class Ledger:
 
     def take_lease(self, attempt: Attempt, owner: str, lease_s: float) -> Attempt | None:
         """Become (or stay) the one who may submit or cancel; None while somebody else's lease runs."""
-        now = self.clock()
         mine = attempts.c.lease_owner == owner
         with writing(self.engine) as db:
+            now = self.clock()
             changed = db.execute(
                 sa.update(attempts)
                 .where(attempts.c.id == attempt.id, attempts.c.open_fingerprint.is_not(None))
@@ -292,14 +292,14 @@ class Ledger:
             return attempt
         if state not in _MOVES.get(attempt.state, frozenset()):
             raise LedgerConflict(f"Attempt {attempt.id} is {attempt.state}; it cannot become {state}.")
-        now = self.clock()
-        if state in TERMINAL_STATES:
-            ending = {"finished_at": now, "settled_at": now, "open_fingerprint": None, "reserved_usd": 0.0}
-            values = ending | values
         for name, limit in (("error_code", 64), ("error", MAX_TEXT), ("diagnosis", MAX_TEXT)):
             if name in values:
                 values[name] = _clean(str(values[name]), limit)
         with writing(self.engine) as db:
+            now = self.clock()
+            if state in TERMINAL_STATES:
+                ending = {"finished_at": now, "settled_at": now, "open_fingerprint": None, "reserved_usd": 0.0}
+                values = ending | values
             changed = db.execute(
                 sa.update(attempts)
                 .where(attempts.c.id == attempt.id, attempts.c.state == attempt.state)
@@ -316,8 +316,8 @@ class Ledger:
 
         Returns False if another attempt's result was accepted before; this attempt is settled all the same.
         """
-        now = self.clock()
         with writing(self.engine) as db:
+            now = self.clock()
             row = sa.select(attempts.c.state).where(attempts.c.id == attempt.id).with_for_update()
             state = db.execute(row).scalar_one()
             if state in TERMINAL_STATES:

@@ -41,7 +41,7 @@ _FAILURES: dict[str, type[errors.JobFailed]] = {
 class Policy:
     """How long and how often; seconds."""
 
-    queue_limit_s: float = 900.0  # a cold RunPod worker was measured at 498 s (facts/ryla.md 8.2)
+    queue_limit_s: float = 900.0  # a cold RunPod worker was measured at 498 s (docs/adr/0006)
     run_limit_s: float = 1800.0
     training_run_limit_s: float = 3 * 3600.0  # four times the 45-minute target
     lease_s: float = 60.0

@@ -11,7 +11,7 @@ from ryla_assets.metadata import entries
 from ryla_assets.studio.studio import Studio, name_of
 
 AnyManifest = ImageSet | LoraDataset | TrainingTicket | LoraArtifact
-PREVIEW_LIMIT = 1000  # characters; Dagster opens longer markdown only by a click (facts/dagster.md 1.8)
+PREVIEW_LIMIT = 1000  # characters; Dagster opens longer markdown only by a click (1.13, measured)
 
 
 def materialized(studio: Studio, manifest: AnyManifest) -> dg.MaterializeResult[Any]:

@@ -65,11 +65,13 @@ class Registry:
             )
         return _character(row)
 
-    def characters(self, *, active: bool | None = None) -> list[Character]:
-        """All characters that are not retired, oldest first."""
+    def characters(self, *, active: bool | None = None, lora_status: str | None = None) -> list[Character]:
+        """All characters that are not retired (and are active, or of that lora_status), oldest first."""
         query = sa.select(t.characters).where(sa.not_(t.characters.c.retired)).order_by(t.characters.c.created_at)
         if active is not None:
             query = query.where(t.characters.c.active == active)
+        if lora_status is not None:
+            query = query.where(t.characters.c.lora_status == lora_status)
         with reading(self.engine) as db:
             return [_character(row) for row in db.execute(query).mappings()]
 
@@ -194,8 +196,13 @@ class Registry:
 
     # ---- manifests, heads, gates
 
-    def publish(self, *, sha256: str, asset: str, character: str, take: int, request_id: str) -> Head:
-        """Make a manifest the current one of its asset. An older take never replaces a newer one (Conflict)."""
+    def publish(
+        self, *, sha256: str, asset: str, character: str, take: int, request_id: str, in_order: bool = True
+    ) -> Head:
+        """Make a manifest the current one of its asset. An older take never replaces a newer one (Conflict).
+
+        Not `in_order`: takes answer requests of their own, in any order, and the one made last is current.
+        """
         now = self.clock()
         where = (t.heads.c.asset == asset, t.heads.c.character == character)
         with writing(self.engine) as db:
@@ -209,7 +216,7 @@ class Registry:
             if head is None:
                 values = {"take": take, "current_sha256": sha256, "version": 1}
                 db.execute(sa.insert(t.heads).values(asset=asset, character=character, **values))
-            elif head["take"] > take:
+            elif in_order and head["take"] > take:
                 raise Conflict(
                     f"take {head['take']} of {asset} for {character} is newer than take {take}.",
                     way_out="Materialize again to work on the newest take.",

@@ -9,7 +9,7 @@ from typing import Any
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.studio.content import STAGE, ContentRequest, ask, generate
 from ryla_assets.studio.judge import Judgement, judge_all
-from ryla_assets.studio.studio import Studio
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
 
 DAILY_SCENES = ("candid-lifestyle", "morning-vibes", "cozy-home", "professional-portrait")
 
@@ -24,11 +24,10 @@ class Served:
     judgements: list[Judgement] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
-        """One row of the day's table."""
-        accepted = self.images is not None and all(j.passed for j in self.judgements)
+        """One row of the day's table; a claim that is only told (time) refuses nothing."""
         return {
             "character": self.character,
-            "accepted": accepted,
+            "accepted": self.images is not None and not _refused(self.judgements),
             "route": self.images.route if self.images else "",
             "images": len(self.images.images) if self.images else 0,
             "cost_usd": self.images.timing.cost_usd if self.images else 0.0,
@@ -39,15 +38,15 @@ class Served:
 def serve_day(
     studio: Studio, day: str, *, stop_on: tuple[type[Exception], ...], skip_on: tuple[type[Exception], ...]
 ) -> Iterator[Served]:
-    """Serve the active characters one after the other; running the day again adopts what it made.
+    """Serve the active characters that have a sheet, one after the other; running the day again adopts what it made.
 
     `skip_on` errors become a row and the next character is served; `stop_on` errors end the day.
     """
-    ready = studio.registry.accepted_in("character_sheet")
     for number, who in enumerate(studio.registry.characters(active=True)):
-        if who.id not in ready:
-            continue
+        if studio.registry.head("character_sheet", who.id) is None:
+            continue  # still on its way: nothing to refuse
         try:
+            studio.accepted("character_sheet", who.id)  # before anything is asked for: a request would be kept
             wanted = ContentRequest(
                 scene=DAILY_SCENES[(number + _ordinal(day)) % len(DAILY_SCENES)],
                 count=studio.settings.content_images,
@@ -63,8 +62,11 @@ def serve_day(
         except skip_on as error:
             yield Served(who.id, str(error))
             continue
-        failed = [j.reason for j in judgements if not j.passed]
-        yield Served(who.id, "; ".join(failed) or "accepted", images, judgements)
+        yield Served(who.id, "; ".join(_refused(judgements)) or "accepted", images, judgements)
+
+
+def _refused(judgements: list[Judgement]) -> list[str]:
+    return [j.reason for j in judgements if not j.passed and j.claim in REQUIRED_CLAIMS[j.asset]]
 
 
 def _ordinal(day: str) -> int:

@@ -85,15 +85,25 @@ def score_image(studio: Studio, record: ImageRecord, manifest: ImageSet, referen
 
 
 def nearest_other(studio: Studio, manifest: ImageSet) -> float | None:
-    """The set's mean distance to the nearest other character's template; None while there is no other."""
+    """The set's mean distance to the nearest other character's template; None while there is no other.
+
+    Pictures that are lost or unreadable have no face here; that they count against the set is `score_image`'s business.
+    """
     others = studio.registry.other_templates(
         manifest.character, studio.scorer.scorer_id, manifest.render_domain, limit=OTHERS
     )
     own = [
         faces[0].embedding
         for record in manifest.images
-        if record.expects_face and len(faces := faces_of(studio, record)) == 1
+        if record.expects_face and len(faces := _still_there(studio, record)) == 1
     ]
     if not others or not own:
         return None
     return min(sum(distance(face, other) for face in own) / len(own) for other in others.values())
+
+
+def _still_there(studio: Studio, record: ImageRecord) -> list[Face]:
+    try:
+        return faces_of(studio, record)
+    except (ObjectMissing, ObjectCorrupt, images.ImageRejected):
+        return []

@@ -7,13 +7,13 @@ its numbers; what follows from it (`accepted`, an event, the LoRA's status) happ
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from resources import images
 from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain import targets
-from ryla_assets.domain.errors import TooEarly
+from ryla_assets.domain.errors import NotAccepted, TooEarly
 from ryla_assets.domain.identity import Consistency, ImageScore, consistency
 from ryla_assets.domain.images import ImageSet, LoraArtifact, LoraDataset, Timing
 from ryla_assets.registry.records import Gate
@@ -119,7 +119,11 @@ def provenance(studio: Studio, manifest: ImageSet) -> Judgement:
 
 def identity(studio: Studio, manifest: ImageSet) -> Judgement:
     """The declared shots show the character: verified / requested at a fixed distance, against its route's gate."""
-    template, gate = template_of(studio, manifest)
+    try:
+        template, gate = template_of(studio, manifest)
+    except NotAccepted as error:  # there is no face to compare with, so nothing is verified
+        nothing = _judgement(manifest, "identity", False, error.message, {})
+        return replace(nothing, scorer_id=studio.scorer.scorer_id)
     scores = [score_image(studio, record, manifest, template) for record in manifest.images]
     verdict = consistency(
         scores, gate=gate, scorer_id=studio.scorer.scorer_id, nearest_other=nearest_other(studio, manifest)

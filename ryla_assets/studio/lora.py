@@ -16,7 +16,7 @@ from ryla_assets.studio.rendering import timing
 from ryla_assets.studio.studio import Studio, name_of
 
 MIN_DATASET = 6  # AI Toolkit practice is 7-10 pictures with the base image; two shots of a sheet may be left out
-STEPS = 1000  # 100-150 steps a picture (facts/ai-toolkit.md)
+STEPS = 1000  # 100-150 steps a picture, as AI Toolkit users train faces
 RANK = 16
 _CONSONANTS = "bcdfghjklmnpqrstvwxz"
 
@@ -30,9 +30,10 @@ def trigger_of(character: str) -> str:
 def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> LoraDataset:
     """The pictures a LoRA may learn from: the base image and every verified sheet picture, each with its caption.
 
-    Raises Refused when fewer than MIN_DATASET remain.
+    Raises NotAccepted for a sheet that is not accepted, and Refused when fewer than MIN_DATASET remain.
     """
     who = active(studio, sheet.character)
+    studio.demand(sheet)
     base = studio.accepted("selected_base_image", who.id)
     if not isinstance(base, ImageSet):
         raise Refused(f"{who.id} has no selected base image.", way_out="Select one.")
@@ -78,10 +79,15 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
 
 
 def start_training(studio: Studio, dataset: LoraDataset, *, new_take: bool = False) -> TrainingTicket:
-    """First half: submit the training (or find it running, or done) and return at once."""
+    """First half: submit the training (or find it running, or done) and return at once.
+
+    Raises NotAccepted if the dataset, or the sheet that it was made from, is refused by now.
+    """
     from resources.gpu.runner import JobResult
 
     who = active(studio, dataset.character)
+    studio.demand(dataset)
+    studio.demand(studio.manifest(dataset.parents[0]))
     body = {"dataset": dataset.data_hash, "base_model": dataset.base_model, "steps": STEPS, "rank": RANK}
     request = take_for(studio, who.id, "lora_training", body, new_take=new_take)
     plan = plan_once(studio, request, lambda: [PlannedJob(_job(dataset, request.take), {})])
@@ -153,9 +159,7 @@ def finished_trainings(studio: Studio) -> list[tuple[str, int, str]]:
     """
     studio.runner.collect("training")
     ended = []
-    for who in studio.registry.characters(active=True):
-        if who.lora_status != "training":
-            continue
+    for who in studio.registry.characters(active=True, lora_status="training"):
         ticket = studio.current("lora_training", who.id)
         if not isinstance(ticket, TrainingTicket):
             continue

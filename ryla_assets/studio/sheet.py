@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ryla_assets.domain.errors import InputError
+from ryla_assets.domain.errors import InputError, NotAccepted
 from ryla_assets.domain.identity import ImageScore
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.domain.shots import Shot, sheet_shots
@@ -41,6 +41,7 @@ def make_sheet(
     `identity_weight` is PuLID's (0..1): how strongly the reference face is held; the default is the workflow's.
     """
     who = active(studio, base.character)
+    studio.demand(base)
     if not 0.0 <= identity_weight <= 1.0:
         raise InputError(
             "is outside 0..1.",
@@ -48,6 +49,7 @@ def make_sheet(
             value=identity_weight,
             way_out=f"Leave it at {IDENTITY_WEIGHT}.",
         )
+    template = _template(studio, base)
     reference = base.images[0]
     body = {"reference": reference.sha256, "identity_weight": identity_weight, "count": studio.settings.sheet_images}
     request = take_for(studio, who.id, STAGE, body, new_take=new_take)
@@ -68,12 +70,27 @@ def make_sheet(
         parents=(name_of(base),),
         timing=timing,
     )
-    return _reroll(studio, who, base, request, sheet)
+    return sheet if template is None else _reroll(studio, who, base, request, sheet, template)
 
 
-def _reroll(studio: Studio, who: Character, base: ImageSet, request: Request, sheet: ImageSet) -> ImageSet:
+def _template(studio: Studio, base: ImageSet) -> list[float] | None:
+    """The face that shots are compared with; asked for before anything is paid.
+
+    Raises NotAccepted for a base image that does not show one face; with RYLA_GATES=record it is None instead.
+    """
+    try:
+        return reference_template(studio, base)
+    except NotAccepted as error:
+        if studio.settings.gates == "enforce":
+            raise
+        studio.caller.tell(f"No shot will be re-rolled: {error.message}")
+        return None
+
+
+def _reroll(
+    studio: Studio, who: Character, base: ImageSet, request: Request, sheet: ImageSet, template: list[float]
+) -> ImageSet:
     """Draw what failed once more and keep the better take of each shot; the other one stays, as rejected."""
-    template = reference_template(studio, base)
     scores = {record.shot: score_image(studio, record, sheet, template) for record in sheet.images}
     failed = [s for s in sheet_shots(len(sheet.images)) if scores[s.id].expected and not scores[s.id].verified]
     if not failed or not request.body.get("reference"):

@@ -41,6 +41,7 @@ REQUIRED_CLAIMS: dict[str, tuple[str, ...]] = {
     "lora_weights": ("lora_file",),
     "generated_images": ("integrity", "provenance", "identity"),
 }
+IN_ANY_ORDER = frozenset({"generated_images"})  # a request of an earlier number may be answered later
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Studio:
             character=manifest.character,
             take=manifest.take,
             request_id=manifest.request_id,
+            in_order=manifest.asset not in IN_ANY_ORDER,
         )
         return sha256
 
@@ -104,6 +106,12 @@ class Studio:
             raise self._refusal(asset, character, head.current_sha256)
         return self.manifest(head.current_sha256)
 
+    def demand(self, manifest: Manifest) -> None:
+        """The gate for a manifest in hand, whoever handed it. Raises NotAccepted unless its required claims hold."""
+        asset, character, sha256 = manifest.asset, manifest.character, name_of(manifest)
+        if self.settings.gates == "enforce" and self.refusals(asset, character, sha256):
+            raise self._refusal(asset, character, sha256)
+
     def is_accepted(self, asset: str, character: str) -> bool:
         """Whether `accepted` would return."""
         try:
@@ -128,7 +136,7 @@ class Studio:
         if unjudged:
             way_out = f"Execute the checks of {asset} for this partition."
         return NotAccepted(
-            f"{asset} of {character} is not accepted: " + "; ".join(f"{c}: {r}" for c, r in why.items()) + ".",
+            f"that of {character} is not accepted: " + "; ".join(f"{c}: {r}" for c, r in why.items()) + ".",
             field=asset,
             value=sha256[:12],
             way_out=way_out,

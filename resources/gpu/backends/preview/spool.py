@@ -202,8 +202,9 @@ class Spool:
 
     def _path(self, state: str, attempt_id: str) -> Path:
         if state == "running":
-            for path in (self.root / "running").glob(f"*/{attempt_id}.json"):
-                return path
+            for slot in (self.root / "running").iterdir():
+                if (slot / f"{attempt_id}.json").exists():
+                    return slot / f"{attempt_id}.json"
         return self.root / state / f"{attempt_id}.json"
 
 

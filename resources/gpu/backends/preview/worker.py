@@ -18,7 +18,7 @@ from resources.gpu.backends.preview import lora
 from resources.gpu.backends.preview.interpreter import ExecutionError, IdentityBook, run_workflow
 from resources.gpu.backends.preview.spool import Spool
 
-USD_PER_S = 0.0001  # nominal, so that money is real in a preview; a RunPod RTX 4090 is 0.00031 (facts/runpod.md 6)
+USD_PER_S = 0.0001  # nominal, so that money is real in a preview; RunPod lists an RTX 4090 at 0.00031 (2026-08)
 POLL_S = 0.02
 
 
