@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from ryla_assets.domain.errors import RylaError
 from ryla_assets.partitions import characters
 from ryla_assets.registry.records import Event
 from ryla_assets.studio.studio import Studio
@@ -27,8 +28,15 @@ def answer(
     if not events:
         return dg.SensorResult(skip_reason="Nothing new.", cursor=context.cursor)
     names = sorted({event.character for event in events if studio.registry.character(event.character).active})
+    requests: list[dg.RunRequest] = []
+    for event in events:
+        if event.character in names:
+            try:
+                requests += run_for(event)
+            except RylaError as error:  # one character's trouble must not stop all others for ever
+                context.log.warning("%s of %s is passed over: %s", event.kind, event.character, error)
     return dg.SensorResult(
-        run_requests=[request for event in events if event.character in names for request in run_for(event)],
+        run_requests=requests,
         dynamic_partitions_requests=[characters.build_add_request(names)] if partitions and names else [],
         cursor=str(events[-1].id),
     )

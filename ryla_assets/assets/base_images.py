@@ -39,7 +39,7 @@ def character(context: dg.AssetExecutionContext, studio: dg.ResourceParam[Studio
     )
 
 
-@stage(group="character", kinds={"comfyui"}, workflow="base-image", deps=[character, model_files])
+@stage(group="character", kinds={"comfyui"}, workflows=["base-image"], deps=[character, model_files])
 def base_images(
     context: dg.AssetExecutionContext, config: TakeConfig, studio: dg.ResourceParam[Studio]
 ) -> dg.MaterializeResult[Any]:

@@ -23,7 +23,7 @@ class SheetConfig(TakeConfig):
     )
 
 
-@stage(group="character", kinds={"comfyui"}, workflow="character-sheet", deps=[model_files])
+@stage(group="character", kinds={"comfyui"}, workflows=["character-sheet"], deps=[model_files])
 def character_sheet(
     config: SheetConfig, studio: dg.ResourceParam[Studio], selected_base_image: ImageSet
 ) -> dg.MaterializeResult[Any]:

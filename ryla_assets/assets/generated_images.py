@@ -23,7 +23,7 @@ class ContentConfig(dg.Config):
 @stage(
     group="content",
     kinds={"comfyui"},
-    workflow="lora-generation",
+    workflows=["face-swap", "lora-generation"],
     deps=[character_sheet, lora_weights, model_files],
 )
 def generated_images(

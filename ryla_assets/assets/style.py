@@ -1,6 +1,6 @@
 """What all per-character assets share: partitions, IO manager, owners, code versions, and clear failures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,9 +13,9 @@ OWNERS = ["team:content"]
 
 
 def stage(
-    *, group: str, kinds: set[str], workflow: str = "", **more: Any
+    *, group: str, kinds: set[str], workflows: Sequence[str] = (), **more: Any
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """An asset of one character's way; `workflow` names the graph whose version is the code version."""
+    """An asset of one character's way; `workflows` names the graphs whose versions are its code version."""
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         made: dg.AssetsDefinition = dg.asset(
@@ -23,7 +23,7 @@ def stage(
             group_name=group,
             kinds=kinds,
             owners=OWNERS,
-            code_version=WORKFLOW_VERSIONS[workflow] if workflow else "1",
+            code_version="+".join(f"{name}@{WORKFLOW_VERSIONS[name]}" for name in workflows) or "1",
             io_manager_key="manifests",
             **more,
         )(fails_clearly(function))

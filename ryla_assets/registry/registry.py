@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from resources.database import reading, writing
+from resources.database import lock, reading, writing
 from ryla_assets.domain.character import CharacterSpec, WizardConfig
 from ryla_assets.domain.errors import Conflict, DuplicateCharacter, UnknownCharacter
 from ryla_assets.registry import tables as t
@@ -32,6 +32,7 @@ class Registry:
     def add_character(self, spec: CharacterSpec, *, auto_select: bool = False) -> Character:
         """Remember a new character, inactive. Raises DuplicateCharacter."""
         with writing(self.engine) as db:
+            lock(db, f"character:{spec.id}")
             if db.execute(sa.select(t.characters.c.id).where(t.characters.c.id == spec.id)).first():
                 raise DuplicateCharacter(
                     f"a character {spec.id!r} exists already.",
@@ -148,6 +149,7 @@ class Registry:
     ) -> Request:
         """The request of that id, written on first sight (with `event`, if given); its body never changes after."""
         with writing(self.engine) as db:
+            lock(db, f"request:{request_id}")
             if not db.execute(sa.select(t.requests.c.id).where(t.requests.c.id == request_id)).first():
                 db.execute(
                     sa.insert(t.requests).values(
@@ -206,6 +208,7 @@ class Registry:
         now = self.clock()
         where = (t.heads.c.asset == asset, t.heads.c.character == character)
         with writing(self.engine) as db:
+            lock(db, f"head:{asset}:{character}")
             if not db.execute(sa.select(t.manifests.c.take).where(t.manifests.c.sha256 == sha256)).first():
                 db.execute(
                     sa.insert(t.manifests).values(
@@ -265,6 +268,7 @@ class Registry:
         key = {"asset": asset, "character": character, "manifest_sha256": manifest_sha256}
         where = (t.heads.c.asset == asset, t.heads.c.character == character)
         with writing(self.engine) as db:
+            lock(db, f"head:{asset}:{character}")  # two checks at once must each see the other's row
             same = [t.gates.c[k] == v for k, v in {**key, "claim": gate.claim, "scorer_id": gate.scorer_id}.items()]
             before = db.execute(sa.select(t.gates.c.passed).where(*same)).scalar_one_or_none()
             db.execute(sa.delete(t.gates).where(*same))
@@ -310,6 +314,7 @@ class Registry:
     def keep_faces(self, pixels_sha256: str, scorer_id: str, faces: list[dict[str, Any]]) -> None:
         """Remember what a scorer found."""
         with writing(self.engine) as db:
+            lock(db, f"faces:{pixels_sha256}")
             c = t.faces.c
             db.execute(sa.delete(t.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id))
             db.execute(sa.insert(t.faces).values(pixels_sha256=pixels_sha256, scorer_id=scorer_id, faces=faces))
@@ -319,6 +324,7 @@ class Registry:
     ) -> None:
         """Remember a character's template and the manifest that it was made from."""
         with writing(self.engine) as db:
+            lock(db, f"template:{character}")
             c = t.templates.c
             db.execute(sa.delete(t.templates).where(c.character == character, c.scorer_id == scorer_id))
             db.execute(

@@ -56,8 +56,8 @@ def judge(studio: Studio, asset: str, character: str, claim: str) -> Judgement:
         Gate(claim, judgement.passed, judgement.reason, judgement.numbers, judgement.scorer_id),
         required=REQUIRED_CLAIMS[asset],
     )
-    if accepted and asset == "lora_weights":
-        studio.registry.set_lora_status(character, "ready")
+    if asset == "lora_weights" and (accepted or not judgement.passed) and claim in REQUIRED_CLAIMS[asset]:
+        studio.registry.set_lora_status(character, "ready" if accepted else "failed")
     return judgement
 
 

@@ -1,0 +1,71 @@
+"""`make bench`: measure, print, and rewrite docs/benchmarks.md, which nothing else writes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench import load, pictures, queue_latency, score
+from tests.bench.jobs import COUNT, draw, open_studio, square_shots
+from tests.bench.row import Row, machine
+
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+LARGE = 5  # pictures of 1024 px; each takes four times as long to draw
+HEAD = """\
+# Benchmarks
+
+Written by `make bench` (`python -m tests.bench`) and by nothing else. Wall-clock times of an otherwise idle machine;
+trust ratios more than seconds. A ratio is the number divided by its peer or limit.
+
+| what | number | unit | peer or limit | ratio | at most | machine |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+TAIL = """
+## What is not here
+
+- GPU time, cold starts and prices per picture: they need a GPU. The preview draws procedurally; its seconds say
+  nothing about a model's. Targets are in `ryla_assets/domain/targets.py`, and the timing checks judge real runs.
+- Whether a LoRA reaches 95 % and the face swap 80 % on real models: product targets without a published source. The
+  identity checks measure them on every set; the lower bound says how much evidence there is.
+"""
+
+
+def main() -> int:
+    """Measure everything once; exit 1 if something is over its limit."""
+    rows = []
+    for row in measure():
+        rows.append(row)
+        print(_line(row, "this machine"), file=sys.stderr)  # noqa: T201
+    TARGET.parent.mkdir(exist_ok=True)
+    here = machine()
+    lines = [_line(row, here) for row in rows]
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    TARGET.write_text(HEAD + "\n".join(lines) + f"\n\nMeasured on {day}.\n" + TAIL)
+    return 1 if any(row.verdict == "over" for row in rows) else 0
+
+
+def measure() -> Iterator[Row]:
+    """All measurements, one after the other."""
+    yield from load.measure()
+    with tempfile.TemporaryDirectory() as folder, open_studio(Path(folder)) as studio:
+        small = draw(studio, square_shots(COUNT), 512)
+        large = draw(studio, square_shots(LARGE), 1024)
+        yield from pictures.rendering(small)
+        yield from score.scoring({512: [one.png for one in small], 1024: [one.png for one in large]})
+        yield from pictures.overhead(small)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from queue_latency.measure(Path(folder))
+
+
+def _line(row: Row, where: str) -> str:
+    against = f"{row.against:.3g} {row.unit} ({row.named})" if row.against is not None else ""
+    ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
+    most = f"{row.limit:g}: {row.verdict}" if row.limit is not None else ""
+    return f"| {row.what} | {row.number:.3g} | {row.unit} | {against} | {ratio} | {most} | {where} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What goes wrong with settings: a typo that is taken for a default, a path that moves with the working directory."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ryla_assets.domain.errors import InputError
+from ryla_assets.settings import Settings, settings
+
+
+def test_everything_has_a_default() -> None:
+    """With no variable set it is the preview backend in .ryla, small money, gates on, nothing but sfw."""
+    found = settings()
+    assert (found.backend, found.home, found.gates, found.nsfw_allowed) == ("preview", Path(".ryla"), "enforce", False)
+    assert found.database.startswith("sqlite:///")
+    assert found.daily_budget_usd <= 25
+
+
+def test_variables_are_read(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """RYLA_<NAME> sets the field."""
+    monkeypatch.setenv("RYLA_DAILY_BUDGET_USD", "3.5")
+    monkeypatch.setenv("RYLA_SHEET_IMAGES", "10")
+    found = settings()
+    assert (found.home, found.daily_budget_usd, found.sheet_images) == (home, 3.5, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RYLA_BACKEND", "modal"),
+        ("RYLA_DAILY_BUDGET_USD", "0"),
+        ("RYLA_DAILY_BUDGET_USD", "ten"),
+        ("RYLA_IMAGE_PX", "300"),
+        ("RYLA_SHEET_IMAGES", "6"),
+        ("RYLA_GATES", "off"),
+        ("RYLA_NSFW_ALLOWED", "perhaps"),
+        ("RYLA_PREVIEW_WORKERS", "-1"),
+    ],
+)
+def test_wrong_value_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """The error names the variable, repeats the value and says where to look."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as caught:
+        settings()
+    assert (caught.value.field, caught.value.value) == (name, value)
+    assert name in caught.value.way_out
+    assert caught.value.exit_code == 2
+
+
+def test_fixed_error_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value is not cached: the corrected one holds at once."""
+    monkeypatch.setenv("RYLA_GATES", "off")
+    with pytest.raises(InputError):
+        settings()
+    monkeypatch.setenv("RYLA_GATES", "record")
+    assert settings().gates == "record"
+
+
+def test_paths_do_not_move_with_the_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run worker may start elsewhere: what it is told is absolute."""
+    monkeypatch.chdir(tmp_path)
+    found = Settings(home=Path("here"))
+    assert found.database == f"sqlite:///{tmp_path}/here/ryla.db"
+    assert found.storage == str(tmp_path / "here" / "store")
+    assert found.dagster_home == tmp_path / "here" / "dagster"
+
+
+def test_own_database_and_store_hold() -> None:
+    """What a deployment names is taken as it is."""
+    found = Settings(database_url="postgresql+psycopg2://db/ryla", storage_url="file:///srv/ryla")
+    assert (found.database, found.storage) == ("postgresql+psycopg2://db/ryla", "file:///srv/ryla")
+
+
+def test_settings_do_not_change_while_running() -> None:
+    """Nobody flips a gate half-way through a run."""
+    with pytest.raises(ValidationError):
+        settings().gates = "record"  # type: ignore[misc]
+
+
+def test_loading_touches_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Asking for paths makes none of them."""
+    monkeypatch.chdir(tmp_path)
+    found = settings()
+    assert found.database and found.storage and found.dagster_home  # noqa: PT018  one question about all of them
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_developer_s_environment_does_not_reach_tests() -> None:
+    """The fixtures of these tests removed it: what passes here passes elsewhere."""
+    assert settings() == Settings.model_construct(**{name: f.default for name, f in Settings.model_fields.items()})
