@@ -122,7 +122,8 @@ class Runner:
     ) -> list[JobResult]:
         """Return the accepted result of every job, in order; paid work is adopted, never repeated.
 
-        Raises the first job's error after all others have ended (what is paid is finished and kept).
+        Raises the first job's error after all others have ended (what is paid is finished and kept). StorageFull and
+        BackendUnavailable end the wait only: their attempts stay open, and the next run takes what they made.
         """
         if not jobs:
             return []
