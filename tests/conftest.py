@@ -24,6 +24,7 @@ from ryla_assets.registry.migrate import ready
 from ryla_assets.registry.registry import Character
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Studio
+from tests.postgres import serve
 
 SETTINGS = ("RYLA_", "RUNPOD_", "COMFYUI_")  # whatever the developer has set is not the tests' business
 WORKER_IDLE_S = 2.0  # how long a preview worker may wait for another job before it ends
@@ -86,6 +87,12 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "ryla.db"
     ready(open_engine(f"sqlite:///{path}")).dispose()
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a throwaway Postgres; skipped where no server is installed."""
+    yield from serve()
 
 
 @pytest.fixture

@@ -1,12 +1,6 @@
 """The ledger's rows keep their promises whatever two processes do at once; on SQLite and on Postgres alike."""
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,48 +33,6 @@ class Clock:
     def __call__(self) -> float:
         """What time it is, in seconds since the epoch."""
         return self.now
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a throwaway Postgres on a Unix socket; skipped where no server is installed."""
-    initdb, server = shutil.which("initdb"), shutil.which("postgres")
-    if not initdb or not server:
-        pytest.skip("no Postgres server binaries on PATH")
-    other: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="ryla-pg-"))
-    if other:
-        os.chown(folder, NOBODY, NOBODY)
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **other}
-    process = None
-    try:
-        made = [initdb, "-D", f"{folder}/data", "--no-sync", "-A", "trust", "-U", "ryla", "-E", "UTF8"]
-        subprocess.run(made, check=True, cwd=folder, **quiet)
-        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", str(folder)]
-        process = subprocess.Popen([server, "-D", f"{folder}/data", *options], cwd=folder, **quiet)
-        url = f"postgresql+psycopg2://ryla@/postgres?host={folder}"
-        _until_it_answers(url)
-        yield url
-    finally:
-        if process is not None:
-            process.send_signal(signal.SIGINT)  # "fast": it waits for nobody
-            process.wait(timeout=10)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _until_it_answers(url: str) -> None:
-    engine = open_engine(url)
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with reading(engine) as db:
-                db.execute(sa.text("SELECT 1"))
-            break
-        except sa.exc.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-    engine.dispose()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
