@@ -14,7 +14,8 @@ from ryla_assets.assets.content_batch import content_batch
 from ryla_assets.assets.generated_images import generated_images
 from ryla_assets.assets.lora import lora_dataset, lora_training, lora_weights
 from ryla_assets.assets.model_files import model_files
-from ryla_assets.checks import dataset, identity, integrity, lora_file, provenance, timing
+from ryla_assets.assets.workflow_templates import workflow_templates
+from ryla_assets.checks import dataset, identity, integrity, lora_file, parity, provenance, timing
 from ryla_assets.domain.errors import InputError
 from ryla_assets.manifest_io import manifest_io_manager
 from ryla_assets.settings import Settings, settings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 default_assets = [
     model_files,
+    workflow_templates,
     character,
     base_images,
     selected_base_image,
@@ -47,6 +49,7 @@ default_checks = [
     *dataset.checks,
     *lora_file.checks,
     *timing.checks,
+    *parity.checks,
 ]
 default_sensors = [
     character_activated__base_images,
@@ -91,10 +94,9 @@ def _backend(config: Settings) -> "Backend":
         try:
             return ComfyUIBackend(config.comfyui_url, models_dir=config.comfyui_models_dir)
         except ValueError as error:
-            raise InputError(
+            raise InputError(  # without its value, which may hold a password
                 f"{error}.",
                 field="COMFYUI_URL",
-                value=config.comfyui_url,
                 way_out="Set it to the server's address, such as http://127.0.0.1:8188, or unset RYLA_BACKEND.",
             ) from None
     from resources.gpu.backends.preview.backend import PreviewBackend, default_workers

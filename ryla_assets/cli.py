@@ -8,55 +8,22 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ryla_assets.domain.errors import InputError, RylaError
+from ryla_assets.cli_output import command, json_flag, show
+from ryla_assets.cli_workflows import workflows
+from ryla_assets.domain.errors import InputError
 from ryla_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
     from ryla_assets.registry.records import Character
     from ryla_assets.studio.studio import Studio
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
-
-
-def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Turn our errors into one clear line (or JSON) and the exit code into the process's."""
-
-    @wraps(function)
-    def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> None:
-        from resources.gpu.errors import GpuError
-        from resources.storage import StorageError
-        from workflows.errors import WorkflowError
-
-        try:
-            code = function(*args, as_json=as_json, **kwargs) or 0
-        except (RylaError, GpuError, StorageError, WorkflowError) as error:
-            code = getattr(error, "exit_code", 1)
-            if as_json:
-                click.echo(json.dumps({"error": _as_dict(error)}))
-            click.secho(f"Error: {error}", fg="red", err=True)
-        sys.exit(code)
-
-    return wrapped
-
-
-def _as_dict(error: Exception) -> dict[str, object]:
-    """One shape for every error of ours, whichever tree it grows on."""
-    from workflows.errors import WorkflowError
-
-    if isinstance(error, RylaError | WorkflowError):
-        return error.as_dict()
-    code, way_out = getattr(error, "code", "storage"), getattr(error, "way_out", "")
-    return {"code": code, "field": "", "value": None, "message": str(error), "way_out": way_out}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,6 +31,8 @@ def _as_dict(error: Exception) -> dict[str, object]:
 def main() -> None:
     """Synthetic adult characters: from a description to images that stay the same person."""
 
+
+main.add_command(workflows)
 
 # ---- demo, dev, doctor
 
@@ -127,7 +96,7 @@ def characters() -> None:
 @json_flag
 @command
 def characters_add(files: Sequence[Path], *, activate: bool, auto_select: bool, as_json: bool) -> None:
-    """Add characters from YAML files; all files are checked before the first is added."""
+    """Add characters from YAML files: all of them, or none if one is wrong."""
     from ryla_assets.registry.files import load_character
 
     specs = [load_character(file) for file in files]
@@ -136,10 +105,9 @@ def characters_add(files: Sequence[Path], *, activate: bool, auto_select: bool, 
     if twice:
         raise InputError(f"{twice[0]!r} is in two files.", field="id", value=twice[0], way_out="Rename one.")
     with opened() as studio:
-        for spec in specs:
-            studio.registry.add_character(spec, auto_select=auto_select)
-            if activate:
-                studio.registry.activate(spec.id)
+        studio.registry.add_characters(specs, auto_select=auto_select)
+        for name in names if activate else ():
+            studio.registry.activate(name)
         show([_line(studio.registry.character(name)) for name in names], as_json=as_json, title="added")
 
 
@@ -307,47 +275,6 @@ def opened(config: Settings | None = None) -> Iterator[Studio]:
         yield studio
     finally:
         studio.registry.engine.dispose()
-
-
-def show(
-    rows: list[dict[str, Any]],
-    *,
-    as_json: bool,
-    title: str,
-    empty: str = "",
-    after: str = "",
-    colours: dict[str, str] | None = None,
-) -> None:
-    """Rows as JSON or as a table that people can read."""
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if not rows:
-        if empty:
-            console.print(Text(empty))
-        return
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*[Text(_cell(value), style=(colours or {}).get(str(value), "")) for value in row.values()])
-    console.print(table)
-    if after:
-        console.print(Text(after))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
 
 def _line(who: Character) -> dict[str, Any]:

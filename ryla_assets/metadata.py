@@ -72,6 +72,8 @@ KEYS: dict[str, Key] = {
     "characters": Key("int", "count", "characters that a batch served"),
     "refused": Key("int", "count", "characters that a batch did not serve"),
     "results": Key("table", "", "one row a character of the batch"),
+    "templates": Key("table", "", "one row a workflow template: its nodes, its differences from the code"),
+    "differences": Key("int", "count", "nodes and inputs in which the templates differ from the code"),
     "files": Key("table", "", "the model files that workflows name"),
     "present": Key("int", "count", "model files that the backend has"),
     "missing": Key("int", "count", "model files that the backend lacks"),

@@ -12,6 +12,7 @@ SILENT_TYPES: Final = frozenset(
     {
         "integer_node_id",
         "literal_in_socket",
+        "lora_of_another_base",
         "seed_not_portable",
         "unknown_input",
         "unreachable_node",

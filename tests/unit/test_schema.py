@@ -9,6 +9,7 @@ import pytest
 
 from workflows.errors import WorkflowError
 from workflows.examples import LORA_FILES, POSE_IMAGES, REFERENCE_IMAGE, examples
+from workflows.lora_file import LoraInfo
 from workflows.models import model_files
 from workflows.object_info import STORED, node_specs
 from workflows.problems import SILENT_TYPES
@@ -54,6 +55,19 @@ def link(class_type: str, name: str, source: str, slot: int = 0) -> Mutation:
 
     def mutate(prompt: Prompt) -> None:
         prompt[find(prompt, class_type)]["inputs"][name] = [find(prompt, source), slot]
+
+    return mutate
+
+
+def nth(class_type: str, number: int, name: str, value: Any) -> Mutation:
+    """A mutation that sets (None: removes) one input of the n-th node of a class."""
+
+    def mutate(prompt: Prompt) -> None:
+        inputs = [node["inputs"] for node in prompt.values() if node["class_type"] == class_type][number]
+        if value is None:
+            del inputs[name]
+        else:
+            inputs[name] = value
 
     return mutate
 
@@ -119,7 +133,43 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     ("a seed that JavaScript rounds", put("KSampler", "seed", 2**53), "seed_not_portable"),
     ("a value in a socket", put("KSampler", "model", "flux1-dev"), "literal_in_socket"),
     ("a node that feeds nothing", add_orphan, "unreachable_node"),
-]
+    # The original product's graphs, as its builders made them.
+    ("a text encoded by nothing", drop("CLIPTextEncode", "clip"), "required_input_missing"),
+    ("one PuLID class for the whole chain", rename("ApplyPulidFlux", "PuLID"), "missing_node_type"),
+    ("a gguf in the wrong loader", put("UNETLoader", "unet_name", "flux1-dev-Q8_0.gguf"), "value_not_in_list"),
+    ("schnell for dev", put("UNETLoader", "unet_name", "flux1-schnell.safetensors"), "value_not_in_list"),
+    ("Z-Image's encoder type in Flux's loader", put("DualCLIPLoader", "type", "lumina"), "value_not_in_list"),
+    # One output of several is spoilt: the server answers 200, runs the others, and lists this one under node_errors.
+    ("one output without pixels", nth("SaveImage", 2, "images", None), "required_input_missing"),
+    ("one output with a latent for pixels", link("SaveImage", "images", "KSampler"), "return_type_mismatch"),
+    ("one of the samplers without steps", nth("KSampler", 2, "steps", 0), "value_smaller_than_min"),
+    ("one of the poses not uploaded", nth("LoadImage", 2, "image", "pose.png"), "custom_validation_failed"),
+    ("a decoder without its vae", nth("VAEDecode", 1, "vae", None), "required_input_missing"),
+    # Ranges, types and lists of the nodes between.
+    ("an unknown precision", put("UNETLoader", "weight_dtype", "fp16"), "value_not_in_list"),
+    ("an unknown face provider", put("PulidFluxInsightFaceLoader", "provider", "GPU"), "value_not_in_list"),
+    ("an identity weight above five", put("ApplyPulidFlux", "weight", 6.0), "value_bigger_than_max"),
+    ("an identity that starts before the start", put("ApplyPulidFlux", "start_at", -0.1), "value_smaller_than_min"),
+    ("a pose strength above ten", put("ControlNetApplyAdvanced", "strength", 11), "value_bigger_than_max"),
+    ("a canvas of no size", put("EmptySD3LatentImage", "width", 0), "value_smaller_than_min"),
+    ("a canvas too high", put("EmptySD3LatentImage", "height", 20_000), "value_bigger_than_max"),
+    ("a batch of none", put("EmptySD3LatentImage", "batch_size", 0), "value_smaller_than_min"),
+    ("cfg above a hundred", put("KSampler", "cfg", 101), "value_bigger_than_max"),
+    ("guidance in words", put("FluxGuidance", "guidance", "strong"), "invalid_input_type"),
+    ("a height off the step", put("EmptySD3LatentImage", "height", 1000), "value_off_step"),
+    ("half a step", put("KSampler", "steps", 2.5), "value_coerced"),
+    ("guidance in quotes", put("FluxGuidance", "guidance", "3.5"), "value_coerced"),
+    ("a number for a prefix", put("SaveImage", "filename_prefix", 5), "value_coerced"),
+    ("a misspelt prefix beside the right one", put("SaveImage", "prefix", "x"), "unknown_input"),
+    # Links.
+    ("a link of one", put("KSampler", "model", ["1"]), "bad_linked_input"),
+    ("an empty link", put("KSampler", "positive", []), "bad_linked_input"),
+    ("a vae for a picture", link("ControlNetApplyAdvanced", "image", "VAELoader"), "return_type_mismatch"),
+    ("a pose net for a model", link("KSampler", "model", "ControlNetLoader"), "return_type_mismatch"),
+    ("a third conditioning", link("KSampler", "negative", "ControlNetApplyAdvanced", 2),
+     "exception_during_inner_validation"),
+    ("a file name for the pose net", put("ControlNetApplyAdvanced", "control_net", "pose.bin"), "literal_in_socket"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("label", list(examples()))
@@ -200,11 +250,86 @@ def test_absent_lora_is_caught_when_the_caller_knows_the_folder() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("mutate", "hint"),
+    [
+        (put("KSampler", "sampler_name", "euler_ancestrl"), "euler_ancestral"),
+        (put("UNETLoader", "unet_name", "flux1_dev.safetensors"), "flux1-dev.safetensors"),
+        (put("LoadImage", "image", "referense.png"), "reference.png"),
+        (put("KSampler", "sceduler", "simple"), "scheduler"),
+        (rename("KSampler", "KSamplr"), "KSampler"),
+        (put("KSampler", "model", ["11x", 0]), "11"),
+    ],
+)
+def test_near_miss_is_answered_with_what_was_meant(mutate: Mutation, hint: str) -> None:
+    """Values, files, inputs, classes and node ids: the nearest that exists is named."""
+    prompt = fresh()
+    mutate(prompt)
+    assert any(problem.details.endswith(f"; did you mean {hint}?") for problem in validate(prompt, files=FILES))
+
+
+def test_far_miss_is_not_guessed() -> None:
+    """Nonsense gets no advice."""
+    prompt = fresh()
+    put("KSampler", "scheduler", "zzz")(prompt)
+    assert "did you mean" not in validate(prompt, files=FILES)[0].details
+
+
+def lora(base_model: Any) -> LoraInfo:
+    """What a sound LoRA file for that base says."""
+    return LoraInfo(base_model, 16, 2, 100, True, True, 1000, {}, "0" * 64, 1000)
+
+
+@pytest.mark.parametrize(
+    ("base", "trained_for", "fits"),
+    [
+        ("flux-dev", "flux-dev", True),
+        ("zimage-turbo", "zimage-turbo", True),
+        ("flux-dev", "zimage-turbo", False),
+        ("zimage-turbo", "flux-dev", False),
+        ("flux-dev", "unknown", False),
+        ("zimage-turbo", "unknown", False),
+    ],
+)
+def test_lora_of_another_base_is_caught(base: str, trained_for: str, fits: bool) -> None:
+    """The server would load it without a word and without effect; through the timestep shift of Z-Image, too."""
+    prompt = fresh(f"lora-generation/{base}")
+    problems = validate(prompt, files=FILES, loras={LORA_FILES[base]: lora(trained_for)})
+    assert [problem.type for problem in problems] == ([] if fits else ["lora_of_another_base"])
+    if not fits:
+        assert problems[0].node_id == find(prompt, "LoraLoaderModelOnly")
+        assert f"trained for {trained_for}" in problems[0].details
+
+
+def test_lora_behind_another_is_judged_on_the_same_model() -> None:
+    """A second LoRA in a row still sits on the base model."""
+    prompt = fresh("lora-generation/flux-dev")
+    first = find(prompt, "LoraLoaderModelOnly")
+    second = {"model": [first, 0], "lora_name": "style.safetensors", "strength_model": 0.5}
+    prompt["77"] = {"class_type": "LoraLoaderModelOnly", "inputs": second}
+    put("KSampler", "model", ["77", 0])(prompt)
+    problems = validate(prompt, loras={"style.safetensors": lora("zimage-turbo")})
+    assert [(problem.node_id, problem.type) for problem in problems] == [("77", "lora_of_another_base")]
+
+
+def test_lora_that_nobody_can_judge_is_not_judged() -> None:
+    """An unknown file, an unknown model, a LoRA that hangs on nothing or on itself: no claim is made."""
+    prompt = fresh("lora-generation/flux-dev")
+    foreign = {LORA_FILES["flux-dev"]: lora("zimage-turbo")}
+    assert validate(prompt, loras={"other.safetensors": lora("zimage-turbo")}) == []
+    put("UNETLoader", "unet_name", "mine.safetensors")(prompt)
+    assert validate(prompt, files={"diffusion_models": ["mine.safetensors"]}, loras=foreign) == []
+    node_id = find(prompt, "LoraLoaderModelOnly")
+    for model in ([node_id, 0], "flux", None):
+        put("LoraLoaderModelOnly", "model", model)(prompt)
+        assert "lora_of_another_base" not in {problem.type for problem in validate(prompt, loras=foreign)}
+
+
 def test_long_lists_are_not_quoted() -> None:
     """Like the server, a problem does not repeat forty sampler names."""
     prompt = fresh()
     put("KSampler", "sampler_name", "eular")(prompt)
-    assert validate(prompt)[0].details == "sampler_name: 'eular' not in (list of length 44)"
+    assert validate(prompt)[0].details == "sampler_name: 'eular' not in (list of length 44); did you mean euler?"
 
 
 def test_server_error_has_the_servers_shape() -> None:
@@ -271,8 +396,9 @@ def test_trimming_again_changes_nothing() -> None:
 def test_mutations_cover_every_kind() -> None:
     """No kind of problem is left without a case (two have tests of their own)."""
     kinds = {kind for _, _, kind in MUTATIONS}
-    assert len(MUTATIONS) >= 25
-    assert kinds >= SILENT_TYPES - {"integer_node_id"}
+    assert len(MUTATIONS) >= 60
+    assert len({name for name, _, _ in MUTATIONS}) == len(MUTATIONS)
+    assert kinds >= SILENT_TYPES - {"integer_node_id", "lora_of_another_base"}
 
 
 def test_every_file_that_a_graph_names_is_in_the_model_list() -> None:

@@ -1,0 +1,87 @@
+"""What all commands share: `--json`, our errors as one clear line and an exit code, rows as JSON or as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from ryla_assets.domain.errors import RylaError
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn our errors into one clear line (or JSON) and the exit code into the process's."""
+
+    @wraps(function)
+    def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> None:
+        from resources.gpu.errors import GpuError
+        from resources.storage import StorageError
+        from workflows.errors import WorkflowError
+
+        try:
+            code = function(*args, as_json=as_json, **kwargs) or 0
+        except (RylaError, GpuError, StorageError, WorkflowError) as error:
+            code = getattr(error, "exit_code", 1)
+            if as_json:
+                click.echo(json.dumps({"error": _as_dict(error)}))
+            click.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(code)
+
+    return wrapped
+
+
+def _as_dict(error: Exception) -> dict[str, object]:
+    """One shape for every error of ours, whichever tree it grows on."""
+    from workflows.errors import WorkflowError
+
+    if isinstance(error, RylaError | WorkflowError):
+        return error.as_dict()
+    code, way_out = getattr(error, "code", "storage"), getattr(error, "way_out", "")
+    return {"code": code, "field": "", "value": None, "message": str(error), "way_out": way_out}
+
+
+def show(
+    rows: list[dict[str, Any]],
+    *,
+    as_json: bool,
+    title: str,
+    empty: str = "",
+    after: str = "",
+    colours: dict[str, str] | None = None,
+) -> None:
+    """Rows as JSON or as a table that people can read."""
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not rows:
+        if empty:
+            console.print(Text(empty))
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(_cell(value), style=(colours or {}).get(str(value), "")) for value in row.values()])
+    console.print(table)
+    if after:
+        console.print(Text(after))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
