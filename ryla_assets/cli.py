@@ -50,6 +50,10 @@ def demo(count: int, out: Path | None, *, fresh: bool, as_json: bool) -> int:
 
     example_files(count)  # a wrong number is told before anything starts
     config = settings()
+    if config.backend != "preview":
+        raise InputError(
+            "the demo runs on the preview backend.", field="RYLA_BACKEND", value=config.backend, way_out="Unset it."
+        )
     if fresh:
         config = config.model_copy(
             update={"home": Path(tempfile.mkdtemp(prefix="ryla-demo-")), "database_url": "", "storage_url": ""}

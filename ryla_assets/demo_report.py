@@ -82,7 +82,7 @@ def _show(stories: list[Story], report: dict[str, Any]) -> None:
         console.print(_table(story))
         if story.refused:
             told = "drift turned up on purpose, and this is what should happen" if story.drifting else "stopped"
-            console.print(Text(f"{told}:\n{story.refused}", "green" if story.as_expected else "red"))
+            console.print(Text(f"{told}:\n{story.refused}", "green" if story.as_expected else "red"), soft_wrap=True)
         elif not story.as_expected:
             console.print(Text(_first_failure(story), "red"))
         console.print()
@@ -97,7 +97,7 @@ def _show(stories: list[Story], report: dict[str, Any]) -> None:
             f".venv/bin/ryla characters show {name}",
             f".venv/bin/ryla generate {name} --scene cozy-home --environment cafe --count 2 --now",
         ):
-            console.print(Text(f"  {line}"))
+            console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _table(story: Story) -> Table:

@@ -88,7 +88,7 @@ def _comfyui(settings: Settings) -> Finding:
         server = ComfyUIBackend(settings.comfyui_url)
         version, present = server.version(), server.model_files()
     except ValueError as error:
-        return Finding("backend", "missing", f"comfyui: COMFYUI_URL {settings.comfyui_url!r} {error}", "Set it.")
+        return Finding("backend", "missing", f"comfyui: COMFYUI_URL {error}", "Set it to the server's address.")
     except BackendUnavailable as error:
         return Finding("backend", "missing", f"comfyui: {error.message}", error.way_out)
     lacking = [m.file for m in model_files() if m.named and m.file not in present.get(m.folder, ())]

@@ -67,7 +67,7 @@ def materialize(
     def of_run(context: dg.InitResourceContext) -> Studio:
         run = context.run
         tell = context.log.info if context.log else Caller().tell
-        return replace(studio, caller=Caller(run.run_id if run else "", listen, tell))
+        return replace(studio, caller=Caller(run.run_id if run else "", listen, tell), published={})
 
     return dg.materialize(
         [*default_assets, *default_checks],

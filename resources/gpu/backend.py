@@ -58,6 +58,16 @@ class Estimate:
     exec_s: float
 
 
+@dataclass(frozen=True)
+class Pace:
+    """What a planner may expect of one worker; seconds, bytes. An expectation, never a promise or a target."""
+
+    image_s: float
+    shared_s: float  # once a graph: loading models, analysing the reference face
+    cold_s: float  # until a new worker takes its first graph
+    max_result_bytes: int | None = None  # what one job may return
+
+
 class Backend(Protocol):
     """Where jobs run."""
 
@@ -65,6 +75,9 @@ class Backend(Protocol):
     endpoint: str  # which one of its kind; stored with the attempt
     render_domain: Literal["preview", "model"]  # procedural pictures, or a model's
     workers: int  # how many jobs it works on at once
+
+    def pace(self) -> Pace:
+        """How fast a worker is, for deciding how many graphs a stage becomes."""
 
     def profile(self, job: Job) -> str:
         """What determines pixels besides the job itself; goes into the fingerprint."""

@@ -31,27 +31,35 @@ class Registry:
 
     def add_character(self, spec: CharacterSpec, *, auto_select: bool = False) -> Character:
         """Remember a new character, inactive. Raises DuplicateCharacter."""
+        return self.add_characters([spec], auto_select=auto_select)[0]
+
+    def add_characters(self, specs: Sequence[CharacterSpec], *, auto_select: bool = False) -> list[Character]:
+        """Remember new characters, inactive: all of them, or none. Raises DuplicateCharacter."""
         with writing(self.engine) as db:
-            lock(db, f"character:{spec.id}")
-            if db.execute(sa.select(t.characters.c.id).where(t.characters.c.id == spec.id)).first():
-                raise DuplicateCharacter(
-                    f"a character {spec.id!r} exists already.",
-                    field="id",
-                    value=spec.id,
-                    way_out=f"Choose another id, or look at it: ryla characters show {spec.id}",
-                )
-            db.execute(
-                sa.insert(t.characters).values(
-                    id=spec.id,
-                    config=spec.config.model_dump(mode="json"),
-                    active=False,
-                    retired=False,
-                    auto_select=auto_select,
-                    lora_status="pending",
-                    created_at=self.clock(),
-                )
+            for spec in specs:
+                self._add_character(db, spec, auto_select=auto_select)
+        return [self.character(spec.id) for spec in specs]
+
+    def _add_character(self, db: sa.Connection, spec: CharacterSpec, *, auto_select: bool) -> None:
+        lock(db, f"character:{spec.id}")
+        if db.execute(sa.select(t.characters.c.id).where(t.characters.c.id == spec.id)).first():
+            raise DuplicateCharacter(
+                f"a character {spec.id!r} exists already.",
+                field="id",
+                value=spec.id,
+                way_out=f"Choose another id, or look at it: ryla characters show {spec.id}",
             )
-        return self.character(spec.id)
+        db.execute(
+            sa.insert(t.characters).values(
+                id=spec.id,
+                config=spec.config.model_dump(mode="json"),
+                active=False,
+                retired=False,
+                auto_select=auto_select,
+                lora_status="pending",
+                created_at=self.clock(),
+            )
+        )
 
     def character(self, character: str) -> Character:
         """The character of that id. Raises UnknownCharacter with near misses."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ryla_assets.domain.errors import InputError, TooEarly
-from ryla_assets.domain.images import ImageSet
+from ryla_assets.domain.images import ImageSet, Timing
 from ryla_assets.domain.shots import BASE_SHOTS
 from ryla_assets.prompts.build import build_prompt
 from ryla_assets.registry.records import Character, Selection
@@ -41,8 +41,9 @@ def make_base_images(studio: Studio, character: str, *, new_take: bool = False) 
 def pick(studio: Studio, character: str, *, option: int, who: str, why: str) -> Selection:
     """Record which option the character becomes: the reviewed, adult-looking base image of everything after.
 
-    Raises InputError (no such option) and TooEarly / NotAccepted (no accepted base images to pick from).
+    Raises InputError (no such option) and TooEarly / NotAccepted (inactive, or no accepted base images to pick from).
     """
+    active(studio, character)
     base = studio.accepted(STAGE, character)
     if not isinstance(base, ImageSet):
         raise TooEarly(f"{character} has no base images yet.", way_out="Materialize base_images first.")
@@ -116,6 +117,7 @@ def selected_base_image(
             "take": selection.id,
             "route_reason": f"option {selection.option} picked by {selection.who}: {selection.why}",
             "parents": (selection.manifest_sha256,),
+            "timing": Timing(),  # a pick makes nothing: its picture is on the bill of base_images
         }
     )
 

@@ -16,7 +16,17 @@ from ryla_assets.domain.shots import content_shots
 from ryla_assets.prompts.build import build_prompt
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio.base import active
-from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, input_image, plan_once, spread
+from ryla_assets.studio.plans import (
+    REROLLS,
+    Frame,
+    PlannedJob,
+    frame,
+    image_job,
+    input_image,
+    open_take,
+    plan_once,
+    spread,
+)
 from ryla_assets.studio.rendering import render
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.face_swap import face_swap
@@ -58,14 +68,12 @@ def ask(studio: Studio, character: str, wanted: ContentRequest, *, name: str | N
     for shot in _shots(wanted):
         _text(who, shot, wanted, trigger=None)
     _route(studio, who, wanted, lora=None, planning=False)
+    body, event = wanted.model_dump(mode="json"), "content_requested"
+    if name is None:
+        return open_take(studio, character, STAGE, body, event=event)
     take = studio.registry.latest_take(character, STAGE) + 1
     return studio.registry.open_request(
-        f"{character}/{STAGE}/{name or take}",
-        character=character,
-        stage=STAGE,
-        take=take,
-        body=wanted.model_dump(mode="json"),
-        event="content_requested",
+        f"{character}/{STAGE}/{name}", character=character, stage=STAGE, take=take, body=body, event=event
     )
 
 
@@ -76,10 +84,10 @@ def parse(data: dict[str, Any]) -> ContentRequest:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(ContentRequest.model_fields)
-        raise InputError(
-            f"{first['msg']}.", field=field, value=first["input"], way_out=f"Known fields: {known}."
-        ) from None
+        unknown = first["type"] == "extra_forbidden"
+        way_out = f"Known fields: {', '.join(ContentRequest.model_fields)}." if unknown else "Correct it and ask again."
+        value = None if field == "details" else first["input"]  # free text is never repeated
+        raise InputError(f"{first['msg']}.", field=field, value=value, way_out=way_out) from None
 
 
 def next_request(studio: Studio, character: str, request_id: str | None = None) -> Request:
@@ -207,7 +215,7 @@ def _plan(
         fixed = None if wanted.seed is None else (wanted.seed + index) % (SEEDS + 1)
         text = _text(who, shot, wanted, trigger=trigger)
         frames.append(frame(studio, who.id, STAGE, shot, text, take=request.take * REROLLS, fixed_seed=fixed))
-    groups = spread(frames, studio.runner.backend.workers)
+    groups = spread(frames, studio.runner.backend)
     return [_job(studio, group, request, base, lora if use_lora else None) for group in groups]
 
 

@@ -44,8 +44,11 @@ class Judgement:
 
 
 def judge(studio: Studio, asset: str, character: str, claim: str) -> Judgement:
-    """Judge one claim about the asset's current manifest and write the gate row. Raises TooEarly without a manifest."""
-    manifest = studio.current(asset, character)
+    """Judge one claim about the asset's manifest and write the gate row. Raises TooEarly without a manifest.
+
+    In a run that published one it is that one: two runs on one character must not judge each other's pictures.
+    """
+    manifest = studio.to_judge(asset, character)
     if manifest is None:
         raise TooEarly(f"{character} has no {asset} to judge.", field=asset, way_out=f"Materialize {asset} first.")
     judgement = _CLAIMS[claim](studio, manifest)
@@ -119,11 +122,10 @@ def provenance(studio: Studio, manifest: ImageSet) -> Judgement:
 
 def identity(studio: Studio, manifest: ImageSet) -> Judgement:
     """The declared shots show the character: verified / requested at a fixed distance, against its route's gate."""
-    try:
-        template, gate = template_of(studio, manifest)
-    except NotAccepted as error:  # there is no face to compare with, so nothing is verified
-        nothing = _judgement(manifest, "identity", False, error.message, {})
-        return replace(nothing, scorer_id=studio.scorer.scorer_id)
+    template, gate = template_of(studio, manifest)
+    if template is None:
+        reason = "nothing can be verified: the base image behind it does not show exactly one face"
+        return replace(_judgement(manifest, "identity", False, reason, {}), scorer_id=studio.scorer.scorer_id)
     scores = [score_image(studio, record, manifest, template) for record in manifest.images]
     verdict = consistency(
         scores, gate=gate, scorer_id=studio.scorer.scorer_id, nearest_other=nearest_other(studio, manifest)
@@ -203,16 +205,25 @@ _CLAIMS: dict[str, Callable[[Studio, Any], Judgement]] = {
 }
 
 
-def template_of(studio: Studio, manifest: ImageSet) -> tuple[list[float], float]:
+def template_of(studio: Studio, manifest: ImageSet) -> tuple[list[float] | None, float]:
     """What the set's faces are compared with, and the share that must verify: by its lineage, not by today's pick.
 
-    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face.
+    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face. The
+    template is None if that base image does not show exactly one face (only RYLA_GATES=record lets it come to that).
     """
     if manifest.asset == "character_sheet":
-        return reference_template(studio, _images(studio, manifest.parents[0])), targets.SHEET_GATE
+        return _reference(studio, _images(studio, manifest.parents[0])), targets.SHEET_GATE
     sheet, base = (_images(studio, parent) for parent in manifest.parents[:2])
     gate = targets.LORA_GATE if manifest.route == "lora" else targets.FACE_SWAP_GATE
-    return sheet_template(studio, sheet, reference_template(studio, base)), gate
+    reference = _reference(studio, base)
+    return None if reference is None else sheet_template(studio, sheet, reference), gate
+
+
+def _reference(studio: Studio, base: ImageSet) -> list[float] | None:
+    try:
+        return reference_template(studio, base)
+    except NotAccepted:
+        return None
 
 
 def _images(studio: Studio, sha256: str) -> ImageSet:

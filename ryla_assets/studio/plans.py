@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resources.gpu.backend import Backend
 from resources.gpu.job import InputFile, Job, OutputSpec
+from ryla_assets.domain.costs import Capacity
+from ryla_assets.domain.costs import plan as best_plan
 from ryla_assets.domain.errors import TooEarly
 from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
@@ -76,14 +79,26 @@ def take_for(studio: Studio, character: str, stage: str, body: dict[str, Any], *
     latest = studio.registry.requests(character, stage)[-1:]
     caller = studio.caller.run_id
     if latest:
-        same = {k: v for k, v in latest[0].body.items() if k != "asked_by"} == body
+        same = _wish(latest[0].body) == body
         asked_already = bool(caller) and latest[0].body.get("asked_by") == caller
         if same and (not new_take or asked_already):
             return latest[0]
-    take = studio.registry.latest_take(character, stage) + 1
-    return studio.registry.open_request(
-        f"{character}/{stage}/{take}", character=character, stage=stage, take=take, body={**body, "asked_by": caller}
-    )
+    return open_take(studio, character, stage, {**body, "asked_by": caller})
+
+
+def open_take(studio: Studio, character: str, stage: str, body: dict[str, Any], *, event: str | None = None) -> Request:
+    """The stage's next take, asked for with `body`; who asks for something else at the same moment gets another one."""
+    while True:
+        take = studio.registry.latest_take(character, stage) + 1
+        request = studio.registry.open_request(
+            f"{character}/{stage}/{take}", character=character, stage=stage, take=take, body=body, event=event
+        )
+        if _wish(request.body) == _wish(body):
+            return request
+
+
+def _wish(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != "asked_by"}
 
 
 def regenerate(studio: Studio, character: str, stage: str) -> Request:
@@ -96,15 +111,8 @@ def regenerate(studio: Studio, character: str, stage: str) -> Request:
             field=stage,
             way_out="Activate the character and make the first.",
         )
-    take = earlier[-1].take + 1
-    return studio.registry.open_request(
-        f"{character}/{stage}/{take}",
-        character=character,
-        stage=stage,
-        take=take,
-        body={**earlier[-1].body, **_FRESH.get(stage, {}), "asked_by": "regenerate"},
-        event=f"{stage}:regenerate",
-    )
+    body = {**earlier[-1].body, **_FRESH.get(stage, {}), "asked_by": "regenerate"}
+    return open_take(studio, character, stage, body, event=f"{stage}:regenerate")
 
 
 def frame(
@@ -166,10 +174,17 @@ def image_job(
     return PlannedJob(job, records)
 
 
-def spread(frames: Sequence[Frame], workers: int) -> list[list[Frame]]:
-    """Cut the frames, in order, into as many graphs as workers are worth: each graph loads its models once."""
-    groups = min(max(1, workers), len(frames))
-    cuts = [round(len(frames) * part / groups) for part in range(groups + 1)]
+def spread(frames: Sequence[Frame], backend: Backend) -> list[list[Frame]]:
+    """Cut the frames, in order, into as many graphs as the backend's workers are worth (`domain.costs`)."""
+    pace = backend.pace()
+    capacity = Capacity(
+        workers=backend.workers,
+        image_s=pace.image_s,
+        shared_s=pace.shared_s,
+        cold_s=pace.cold_s,
+        max_result_bytes=pace.max_result_bytes,
+    )
+    cuts = list(itertools.accumulate(best_plan(len(frames), capacity).sizes, initial=0))
     return [list(frames[start:end]) for start, end in itertools.pairwise(cuts)]
 
 

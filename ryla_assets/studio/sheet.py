@@ -131,7 +131,7 @@ def _plan(
     for shot in shots:
         text = build_prompt(who.config, shot)
         frames.append(frame(studio, who.id, STAGE, shot, text, take=request.take * REROLLS + reroll))
-    groups = spread(frames, studio.runner.backend.workers)
+    groups = spread(frames, studio.runner.backend)
     label = f"{who.id}/{STAGE}/{request.take}" + (f" re-roll {reroll}" if reroll else "")
     return [_job(studio, group, base.images[0], weight, label, who.id) for group in groups]
 

@@ -63,6 +63,7 @@ class Studio:
     runner: Runner
     scorer: Scorer
     caller: Caller = field(default_factory=Caller)
+    published: dict[tuple[str, str], str] = field(default_factory=dict)  # (asset, character) -> by this run
 
     @property
     def render_domain(self) -> RenderDomain:
@@ -80,6 +81,7 @@ class Studio:
             request_id=manifest.request_id,
             in_order=manifest.asset not in IN_ANY_ORDER,
         )
+        self.published[manifest.asset, manifest.character] = sha256
         return sha256
 
     def manifest(self, sha256: str) -> Manifest:
@@ -90,6 +92,11 @@ class Studio:
         """The newest manifest of an asset, judged or not; None if there is none."""
         head = self.registry.head(asset, character)
         return self.manifest(head.current_sha256) if head else None
+
+    def to_judge(self, asset: str, character: str) -> Manifest | None:
+        """What a check is about: the manifest that this run published, whoever published since; else the current."""
+        own = self.published.get((asset, character))
+        return self.manifest(own) if own else self.current(asset, character)
 
     def accepted(self, asset: str, character: str) -> Manifest:
         """The gate: the asset's current manifest, if all its required claims passed.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, RemoteOutput, RemoteState, RemoteStatus, Submission
+from resources.gpu.backend import Estimate, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost
 from resources.gpu.job import Job, OutputSpec
 
@@ -78,6 +78,10 @@ class ScriptedBackend:
         self.fetches: list[str] = []
         self.diagnoses: list[str] = []
         self._lock = threading.Lock()
+
+    def pace(self) -> Pace:
+        """A second a picture."""
+        return Pace(image_s=1.0, shared_s=0.0, cold_s=0.0)
 
     def profile(self, job: Job) -> str:
         """Nothing but the job determines these pictures."""
