@@ -7,6 +7,7 @@ script. What it serves was accepted into the store; there is no way to put anyth
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from resources.storage import StorageError
 from ryla_assets.build import build_studio
 from ryla_assets.domain.errors import UnknownCharacter
 from ryla_assets.domain.images import ImageSet
@@ -79,15 +81,20 @@ class _Pages:
         return HTMLResponse(page, headers=headers)
 
     def _problems(self) -> list[str]:
-        try:
-            self.studio.registry.events(0, ("none",), limit=1)
-        except Exception as error:  # noqa: BLE001  whatever the database says, health must answer
-            return [f"database: {type(error).__name__}"]
-        return []
+        looks: dict[str, Callable[[], object]] = {
+            "database": lambda: self.studio.registry.events(0, ("none",), limit=1),
+            "store": lambda: self.studio.store.has("manifests", "0" * 64),
+        }
+        problems = []
+        for name, look in looks.items():
+            try:
+                look()
+            except Exception as error:  # noqa: BLE001  whatever it says, health must answer
+                problems.append(f"{name}: {type(error).__name__}")
+        return problems
 
     def _thumbnail(self, prefix: str) -> bytes | None:
         from resources.images import ImageRejected, thumbnail
-        from resources.storage import StorageError
 
         sha256 = self.studio.store.find("images", prefix)
         if sha256 is None:
@@ -102,9 +109,11 @@ class _Pages:
         parts = [f"<h1>{html.escape(who.config.name)} <small>{html.escape(who.id)}</small></h1>"]
         for asset in _SHOWN:
             for sha256 in reversed(self.studio.registry.manifests(asset, character)):
-                manifest = self.studio.manifest(sha256)
-                if isinstance(manifest, ImageSet):
-                    parts.append(self._section(manifest, sha256))
+                try:
+                    manifest = self.studio.manifest(sha256)
+                    parts.append(self._section(manifest, sha256) if isinstance(manifest, ImageSet) else "")
+                except StorageError:
+                    parts.append(f"<h2>{html.escape(asset)}</h2><p>a manifest is lost or damaged: ryla doctor</p>")
         return _PAGE.format(title=html.escape(who.id), body="\n".join(parts))
 
     def _section(self, manifest: ImageSet, sha256: str) -> str:

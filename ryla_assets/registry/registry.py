@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -36,7 +36,7 @@ class Registry:
     def add_characters(self, specs: Sequence[CharacterSpec], *, auto_select: bool = False) -> list[Character]:
         """Remember new characters, inactive: all of them, or none. Raises DuplicateCharacter."""
         with writing(self.engine) as db:
-            for spec in specs:
+            for spec in sorted(specs, key=lambda spec: spec.id):  # two importers take their locks in one order
                 self._add_character(db, spec, auto_select=auto_select)
         return [self.character(spec.id) for spec in specs]
 
@@ -170,6 +170,43 @@ class Registry:
             row = db.execute(sa.select(t.requests).where(t.requests.c.id == request_id)).mappings().one()
         return _request(row)
 
+    def open_take(
+        self,
+        character: str,
+        stage: str,
+        body: dict[str, Any],
+        *,
+        reuse: Literal["same", "same_asker", "never"],
+        name: str | None = None,
+        event: str | None = None,
+    ) -> Request:
+        """The stage's latest take if it holds for `body`, else the next one: decided in one transaction.
+
+        `same`: a take that asked for the same holds, whoever asked (`asked_by` is not part of the wish). `same_asker`:
+        only if the same caller asked. `never`: this is a wish of its own. A `name` makes asking idempotent: the request
+        of that name holds, whatever it asks for.
+        """
+        where = (t.requests.c.character == character, t.requests.c.stage == stage)
+        with writing(self.engine) as db:
+            lock(db, f"takes:{character}:{stage}")
+            named = t.requests.c.id == f"{character}/{stage}/{name}"
+            if name and (row := db.execute(sa.select(t.requests).where(named)).mappings().first()):
+                return _request(row)
+            query = sa.select(t.requests).where(*where).order_by(t.requests.c.take.desc()).limit(1)
+            latest = db.execute(query).mappings().first()
+            if latest is not None and reuse != "never" and _wish(latest["body"]) == _wish(body):
+                same_asker = latest["body"].get("asked_by") == body.get("asked_by")
+                if same_asker or reuse == "same":
+                    return _request(latest)
+            take = (latest["take"] if latest is not None else 0) + 1
+            request_id = f"{character}/{stage}/{name or take}"
+            values = {"character": character, "stage": stage, "take": take, "body": body, "created_at": self.clock()}
+            db.execute(sa.insert(t.requests).values(id=request_id, state="pending", **values))
+            if event:
+                self._event(db, event, character, take, {"request": request_id})
+            made = db.execute(sa.select(t.requests).where(t.requests.c.id == request_id)).mappings().one()
+        return _request(made)
+
     def plan(self, request_id: str, jobs: list[dict[str, Any]], *, route: str | None = None) -> list[dict[str, Any]]:
         """Write a request's plan if it has none; returns the plan that holds. Two planners get the same answer."""
         with writing(self.engine) as db:
@@ -252,13 +289,6 @@ class Registry:
             row = db.execute(query.where(t.heads.c.asset == asset, t.heads.c.character == character)).first()
         return Head(*row) if row else None
 
-    def accepted_in(self, asset: str) -> dict[str, str]:
-        """Character -> accepted manifest, for all characters that have one: a single query."""
-        query = sa.select(t.heads.c.character, t.heads.c.accepted_sha256)
-        with reading(self.engine) as db:
-            rows = db.execute(query.where(t.heads.c.asset == asset, t.heads.c.accepted_sha256.is_not(None)))
-            return {row.character: row.accepted_sha256 for row in rows}
-
     def manifests(self, asset: str, character: str) -> list[str]:
         """Every manifest ever published for it, oldest first: old takes stay."""
         query = sa.select(t.manifests.c.sha256).where(
@@ -267,10 +297,20 @@ class Registry:
         with reading(self.engine) as db:
             return list(db.execute(query.order_by(t.manifests.c.at)).scalars())
 
-    def judge(self, asset: str, character: str, manifest_sha256: str, gate: Gate, *, required: Iterable[str]) -> bool:
+    def judge(
+        self,
+        asset: str,
+        character: str,
+        manifest_sha256: str,
+        gate: Gate,
+        *,
+        required: Iterable[str],
+        tainted: bool = False,
+    ) -> bool:
         """Write one judgement; if the current manifest now has all its required claims, it becomes the accepted one.
 
-        A failed claim takes the acceptance of that same manifest away. Returns True if the manifest stands accepted.
+        A failed claim takes the acceptance of that same manifest away; a tainted one (made from something refused)
+        never gets it. Returns True if the manifest stands accepted.
         An `ASSET:accepted` or `ASSET:refused` event is written when that changes.
         """
         key = {"asset": asset, "character": character, "manifest_sha256": manifest_sha256}
@@ -290,7 +330,7 @@ class Registry:
             if head is None or head["current_sha256"] != manifest_sha256:
                 return False
             verdicts = _verdicts(db, key)
-            accepted = all(verdicts.get(claim) for claim in required)
+            accepted = not tainted and all(verdicts.get(claim) for claim in required)
             was = head["accepted_sha256"] == manifest_sha256
             if accepted and not was:
                 db.execute(sa.update(t.heads).where(*where).values(accepted_sha256=manifest_sha256))
@@ -383,6 +423,10 @@ def _verdicts(db: sa.Connection, key: Mapping[str, str]) -> dict[str, bool]:
     for claim, passed in db.execute(sa.select(t.gates.c.claim, t.gates.c.passed).where(*where)):
         verdicts[claim] = verdicts.get(claim, True) and passed
     return verdicts
+
+
+def _wish(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != "asked_by"}
 
 
 def _character(row: Any) -> Character:

@@ -23,7 +23,6 @@ from ryla_assets.studio.plans import (
     frame,
     image_job,
     input_image,
-    open_take,
     plan_once,
     spread,
 )
@@ -68,13 +67,8 @@ def ask(studio: Studio, character: str, wanted: ContentRequest, *, name: str | N
     for shot in _shots(wanted):
         _text(who, shot, wanted, trigger=None)
     _route(studio, who, wanted, lora=None, planning=False)
-    body, event = wanted.model_dump(mode="json"), "content_requested"
-    if name is None:
-        return open_take(studio, character, STAGE, body, event=event)
-    take = studio.registry.latest_take(character, STAGE) + 1
-    return studio.registry.open_request(
-        f"{character}/{STAGE}/{name}", character=character, stage=STAGE, take=take, body=body, event=event
-    )
+    body = wanted.model_dump(mode="json")
+    return studio.registry.open_take(character, STAGE, body, reuse="never", name=name, event="content_requested")
 
 
 def parse(data: dict[str, Any]) -> ContentRequest:

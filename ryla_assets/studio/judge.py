@@ -58,6 +58,7 @@ def judge(studio: Studio, asset: str, character: str, claim: str) -> Judgement:
         judgement.manifest_sha256,
         Gate(claim, judgement.passed, judgement.reason, judgement.numbers, judgement.scorer_id),
         required=REQUIRED_CLAIMS[asset],
+        tainted=bool(studio.lineage_refusal(manifest)),
     )
     if asset == "lora_weights" and (accepted or not judgement.passed) and claim in REQUIRED_CLAIMS[asset]:
         studio.registry.set_lora_status(character, "ready" if accepted else "failed")

@@ -76,29 +76,13 @@ def take_for(studio: Studio, character: str, stage: str, body: dict[str, Any], *
     A take advances when it is asked for (`new_take`, regenerate) or when what the stage builds on changed. A
     re-execution of the run that asked for a new take is the same asking: it finds its own request again.
     """
-    latest = studio.registry.requests(character, stage)[-1:]
     caller = studio.caller.run_id
-    if latest:
-        same = _wish(latest[0].body) == body
-        asked_already = bool(caller) and latest[0].body.get("asked_by") == caller
-        if same and (not new_take or asked_already):
-            return latest[0]
-    return open_take(studio, character, stage, {**body, "asked_by": caller})
-
-
-def open_take(studio: Studio, character: str, stage: str, body: dict[str, Any], *, event: str | None = None) -> Request:
-    """The stage's next take, asked for with `body`; who asks for something else at the same moment gets another one."""
-    while True:
-        take = studio.registry.latest_take(character, stage) + 1
-        request = studio.registry.open_request(
-            f"{character}/{stage}/{take}", character=character, stage=stage, take=take, body=body, event=event
-        )
-        if _wish(request.body) == _wish(body):
-            return request
-
-
-def _wish(body: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key != "asked_by"}
+    return studio.registry.open_take(
+        character,
+        stage,
+        {**body, "asked_by": caller},
+        reuse=("same_asker" if caller else "never") if new_take else "same",
+    )
 
 
 def regenerate(studio: Studio, character: str, stage: str) -> Request:
@@ -112,7 +96,7 @@ def regenerate(studio: Studio, character: str, stage: str) -> Request:
             way_out="Activate the character and make the first.",
         )
     body = {**earlier[-1].body, **_FRESH.get(stage, {}), "asked_by": "regenerate"}
-    return open_take(studio, character, stage, body, event=f"{stage}:regenerate")
+    return studio.registry.open_take(character, stage, body, reuse="never", event=f"{stage}:regenerate")
 
 
 def frame(

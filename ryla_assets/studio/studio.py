@@ -128,18 +128,35 @@ class Studio:
         return True
 
     def refusals(self, asset: str, character: str, sha256: str) -> dict[str, str]:
-        """Claim -> why it does not hold, for each required claim of a manifest; empty if it is acceptable."""
+        """Claim -> why it does not hold, for each required claim of a manifest and its lineage; empty if acceptable."""
         gates = {gate.claim: gate for gate in self.registry.gates(asset, character, sha256)}
-        return {
+        refused = {
             claim: gates[claim].reason if claim in gates else "not yet judged"
             for claim in REQUIRED_CLAIMS[asset]
             if claim not in gates or not gates[claim].passed
         }
+        tainted = self.lineage_refusal(self.manifest(sha256))
+        return {**refused, "lineage": tainted} if tainted else refused
+
+    def lineage_refusal(self, manifest: Manifest) -> str:
+        """Why a manifest cannot be accepted however good it is: what it was made from is not; empty if that is.
+
+        Only RYLA_GATES=record lets anything be made from what is refused.
+        """
+        for sha256 in manifest.parents:
+            parent = self.manifest(sha256)
+            why = self.refusals(parent.asset, parent.character, sha256)
+            if why:
+                reasons = "; ".join(f"{claim}: {reason}" for claim, reason in why.items())
+                return f"made from {parent.asset} {sha256[:12]}, which is not accepted: {reasons}"
+        return ""
 
     def _refusal(self, asset: str, character: str, sha256: str) -> NotAccepted:
         why = self.refusals(asset, character, sha256)
         unjudged = [claim for claim, reason in why.items() if reason == "not yet judged"]
         way_out = f"Make a new take on purpose: materialize {asset} with new_take, or ryla characters regenerate."
+        if "lineage" in why:
+            way_out = "Make what it was made from anew, then this."
         if unjudged:
             way_out = f"Execute the checks of {asset} for this partition."
         return NotAccepted(

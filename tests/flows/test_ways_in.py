@@ -219,8 +219,9 @@ def test_training_on_a_dataset_of_the_refused_sheet_is_refused(house: House) -> 
         for launched in (["lora_training"], ["lora_training", "lora_weights"]):
             result = house.launch(*launched)
             assert not result.success
-            assert REFUSAL in why(result)
-            assert WAY_OUT in why(result)
+            assert "made from character_sheet" in why(result)
+            assert "which is not accepted: identity: " in why(result)
+            assert "Make what it was made from anew" in why(result)
             assert made_in(result) == set()
 
 

@@ -269,7 +269,14 @@ def test_accepted_only_with_every_required_claim(registry: Registry) -> None:
     assert accepted(registry) is None
     assert judge(registry, FIRST, gate("integrity")) is True
     assert accepted(registry) == FIRST
-    assert registry.accepted_in(ASSET) == {MARA: FIRST}
+
+
+def test_made_from_something_refused_is_never_accepted(registry: Registry) -> None:
+    """Whatever its own claims say: only recording gates let anything be made from a refused manifest."""
+    publish(registry, FIRST, take=1)
+    for claim in ("identity", "integrity"):
+        assert not registry.judge(ASSET, MARA, FIRST, gate(claim), required=("identity", "integrity"), tainted=True)
+    assert accepted(registry) is None
 
 
 def test_failed_told_claim_does_not_refuse(registry: Registry) -> None:
