@@ -14,6 +14,7 @@ from ryla_assets.assets.content_batch import content_batch
 from ryla_assets.assets.generated_images import generated_images
 from ryla_assets.assets.lora import lora_dataset, lora_training, lora_weights
 from ryla_assets.assets.model_files import model_files
+from ryla_assets.assets.visual_parity import visual_parity
 from ryla_assets.assets.workflow_templates import workflow_templates
 from ryla_assets.checks import dataset, identity, integrity, lora_file, parity, provenance, timing
 from ryla_assets.domain.errors import InputError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 default_assets = [
     model_files,
     workflow_templates,
+    visual_parity,
     character,
     base_images,
     selected_base_image,

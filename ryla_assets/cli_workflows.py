@@ -1,4 +1,4 @@
-"""`ryla workflows`: list, build, validate, convert, check, export.
+"""`ryla workflows`: list, build, validate, convert, check, export, compare.
 
 Belongs here: reading files and options, one call into `workflows` each, and showing the answer. A prompt is JSON and
 goes to stdout with and without `--json`, so that it can be piped; all else goes where the other commands put it.
@@ -135,6 +135,33 @@ def export(out: Path | None, *, as_json: bool) -> None:
         for name, changed in write_templates(folder).items()
     ]
     show(rows, as_json=as_json, title="templates")
+
+
+@workflows.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", type=_folder, help="Write both pictures and their difference there, one PNG a prompt.")
+@click.option("--size", default=1024, show_default=True, metavar="PX", help="Pixels a side, a multiple of 16.")
+@click.option("--take", default=0, show_default=True, type=click.IntRange(min=0), help="A new number draws anew.")
+@click.option("--base-model", "base_models", multiple=True, help="Only this one (repeatable). [default: all]")
+@json_flag
+@command
+def compare(
+    a: str, b: str, out: Path | None, size: int, take: int, base_models: Sequence[str], *, as_json: bool
+) -> int:
+    """Draw the fixed prompts on A and on B (`preview`, or a ComfyUI server's address) and compare the pictures."""
+    from ryla_assets.build import build_studio
+    from ryla_assets.settings import settings
+    from ryla_assets.studio.studio import Caller
+    from ryla_assets.studio.visual import BASE_MODELS, backend_named, run_parity
+
+    studio = build_studio(settings(), caller=Caller(tell=lambda text: click.echo(text, err=True)))
+    sides = [backend_named(studio, name, field=field) for field, name in (("A", a), ("B", b))]
+    rows = run_parity(studio, *sides, out=out, size=size, take=take, base_models=base_models or BASE_MODELS)
+    told = rows if as_json else [{key: row[key] for key in ("image", "verdict", "adopted", "reason")} for row in rows]
+    colours = {"equal": "green", "close": "yellow", "different": "red"}
+    show(told, as_json=as_json, title="visual parity", colours=colours, after=f"Side by side in {out}." if out else "")
+    return 1 if any(row["verdict"] == "different" for row in rows) else 0
 
 
 def _cell(values: Sequence[str], *, as_json: bool) -> list[str] | str:

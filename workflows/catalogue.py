@@ -119,7 +119,7 @@ def _sheet(values: Mapping[str, Any]) -> Prompt:
 
 
 def _face_swap(values: Mapping[str, Any]) -> Prompt:
-    wanted = ("reference_image", "identity_weight", "start_at", "rating", "steps", "guidance")
+    wanted = ("reference_image", "identity_weight", "start_at", "identity_method", "rating", "steps", "guidance")
     return face_swap(_images(values), **_some(values, *wanted))
 
 
@@ -168,6 +168,7 @@ WORKFLOWS: Final[Mapping[str, Workflow]] = MappingProxyType(
                 _REFERENCE,
                 Parameter("identity_weight", float, IDENTITY_WEIGHT, "PuLID weight, 0 to 1.5"),
                 Parameter("start_at", float, START_AT, "share of the steps before PuLID acts, 0 to 0.9"),
+                Parameter("identity_method", str, "pulid", "pulid, or ip_adapter: style, not the person"),
                 _STEPS,
                 *_SAMPLING,
             ),

@@ -40,6 +40,13 @@ def examples(*, size: int = 1024, steps: int | None = None, prefix: str = "examp
     }
 
 
+def option_examples(*, size: int = 1024, steps: int | None = None, prefix: str = "example") -> dict[str, Prompt]:
+    """Graphs of options that a person must ask for by name: no stage, template or preview makes them by itself."""
+    images = [_request(f"{prefix}/{seed}", seed, size) for seed in (1, 2, 3)]
+    style = face_swap(images, reference_image=REFERENCE_IMAGE, identity_method="ip_adapter", steps=steps)
+    return {"face-swap/flux-dev-ip-adapter": style}
+
+
 def _views() -> tuple[tuple[str, str | None], ...]:
     return (("front", POSE_IMAGES[0]), ("side-left", POSE_IMAGES[1]), ("free", None))
 

@@ -20,7 +20,8 @@ Commercial: TypeAlias = Literal["yes", "no", "ask"]
 class ModelFile:
     """One file on a worker.
 
-    `size_gb` is 10^9 bytes (None: unknown); `named` is False for a file that no graph spells, but a node reads.
+    `size_gb` is 10^9 bytes (None: unknown); `named` is False for a file that no graph spells, but a node reads;
+    `option` is what a person must ask for by name before a workflow needs the file at all.
     """
 
     folder: str
@@ -35,17 +36,22 @@ class ModelFile:
     ratings: tuple[str, ...] = ("sfw", "nsfw")
     named: bool = True
     place: Literal["volume", "image"] = "volume"
+    option: str = ""
 
 
 @cache
-def model_files() -> tuple[ModelFile, ...]:
-    """Every model file, in the order of `models.yaml`."""
+def model_files(*, options: bool = False) -> tuple[ModelFile, ...]:
+    """Every model file that the pipeline's own graphs need, in the order of `models.yaml`; with `options` all of them.
+
+    A worker that lacks an option's file lacks nothing until somebody asks for the option.
+    """
     text = Path(__file__).with_name("models.yaml").read_text(encoding="utf-8")
-    return tuple(_model_file(entry) for entry in yaml.safe_load(text)["models"])
+    found = (_model_file(entry) for entry in yaml.safe_load(text)["models"])
+    return tuple(model for model in found if options or not model.option)
 
 
 def files_for(workflow: str, *, base_model: str | None = None, rating: str | None = None) -> tuple[ModelFile, ...]:
-    """The files that `workflow` needs, for one base model and rating or for all.
+    """The files that `workflow` needs, for one base model and rating or for all; without those of options.
 
     Raises `WorkflowError` for a workflow that does not exist.
     """

@@ -26,6 +26,7 @@ FILE_FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "lora_name": "loras",
         "control_net_name": "controlnet",
         "pulid_file": "pulid",
+        "ipadapter": "ipadapter-flux",
         "ckpt_name": "checkpoints",
         "image": "input",
     }

@@ -59,7 +59,8 @@ def _files_at(spec: InputSpec, files: Mapping[str, Collection[str]]) -> Collecti
         return spec.options
     if folder in _CALLER_FOLDERS:
         return None
-    return tuple(model.file for model in model_files() if model.folder == folder)
+    options = not files  # who tells us its files has an option's only where it lists them
+    return tuple(model.file for model in model_files(options=options) if model.folder == folder)
 
 
 def _check_number(node: NodeSpec, spec: InputSpec, value: Any, where: Place) -> Iterator[Problem]:

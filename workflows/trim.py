@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workflows.errors import WorkflowError
-from workflows.examples import examples
+from workflows.examples import examples, option_examples
 from workflows.object_info import FILE_FOLDERS, STORED
 
 _NODE_KEYS: Final = (
@@ -29,11 +29,12 @@ _NODE_KEYS: Final = (
 
 
 def trim(object_info: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The entries of the classes that `examples` use, without prose and without file names.
+    """The entries of the classes that the examples use, options included, without prose and without file names.
 
     Raises `WorkflowError` for a class that the server does not have.
     """
-    wanted = sorted({str(node["class_type"]) for prompt in examples().values() for node in prompt.values()})
+    prompts = (examples() | option_examples()).values()
+    wanted = sorted({str(node["class_type"]) for prompt in prompts for node in prompt.values()})
     missing = [name for name in wanted if name not in object_info]
     if missing:
         raise WorkflowError(

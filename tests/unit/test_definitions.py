@@ -116,6 +116,7 @@ def test_character_assets_have_one_partition_key_a_character(defs: dg.Definition
     partitions = {key.to_user_string(): graph.get(key).partitions_def for key in graph.get_all_asset_keys()}
     assert partitions.pop("model_files") is None
     assert partitions.pop("workflow_templates") is None
+    assert partitions.pop("visual_parity") is None
     assert isinstance(partitions.pop("content_batch"), dg.DailyPartitionsDefinition)
     assert all(isinstance(p, dg.DynamicPartitionsDefinition) and p.name == "characters" for p in partitions.values())
 

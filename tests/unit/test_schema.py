@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workflows.errors import WorkflowError
-from workflows.examples import LORA_FILES, POSE_IMAGES, REFERENCE_IMAGE, examples
+from workflows.examples import LORA_FILES, POSE_IMAGES, REFERENCE_IMAGE, examples, option_examples
 from workflows.lora_file import LoraInfo
 from workflows.models import model_files
 from workflows.object_info import STORED, node_specs
@@ -380,7 +380,8 @@ def test_damaged_nodes_do_not_break_the_judgement() -> None:
 def test_stored_object_info_knows_every_class_and_no_local_file() -> None:
     """The stored copy serves every example, stays small, and names no file of the server it came from."""
     specs = node_specs()
-    assert {node["class_type"] for prompt in examples().values() for node in prompt.values()} == set(specs)
+    prompts = (examples() | option_examples()).values()
+    assert {node["class_type"] for prompt in prompts for node in prompt.values()} == set(specs)
     assert all(not spec.options for node in specs.values() for spec in node.inputs.values() if spec.folder)
 
 

@@ -10,11 +10,12 @@ import pytest
 from workflows.base_image import base_image
 from workflows.character_sheet import SheetImage, character_sheet
 from workflows.errors import WorkflowError
-from workflows.examples import examples
+from workflows.examples import examples, option_examples
 from workflows.face_swap import face_swap
 from workflows.lora_generation import lora_generation
 from workflows.models import files_for, model_files
 from workflows.requests import ImageRequest
+from workflows.schema import validate
 from workflows.versions import WORKFLOW_VERSIONS
 
 Prompt = dict[str, Any]
@@ -28,6 +29,7 @@ STRUCTURES = {
     ("face-swap", "1"): "4724bbb838b29d16",
     ("lora-generation", "1"): "25f2a45430e55106",
 }
+OPTIONS = {"face-swap/flux-dev-ip-adapter": "612067e7ddee841b"}  # what no stage runs has no version of its own
 
 
 def request(prefix: str = "alice/front", **changes: Any) -> ImageRequest:
@@ -60,7 +62,11 @@ def only(prompt: Prompt, class_type: str) -> dict[str, Any]:
 
 def structure(workflow: str) -> str:
     """A digest of all examples of a workflow."""
-    found = {label: prompt for label, prompt in examples().items() if label.startswith(f"{workflow}/")}
+    return digest({label: prompt for label, prompt in examples().items() if label.startswith(f"{workflow}/")})
+
+
+def digest(found: Any) -> str:
+    """The short name of some JSON."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -68,6 +74,11 @@ def structure(workflow: str) -> str:
 def test_changed_builder_needs_a_new_version(workflow: str) -> None:
     """A graph that changed under an old version number would make old fingerprints lie."""
     assert structure(workflow) == STRUCTURES[workflow, WORKFLOW_VERSIONS[workflow]]
+
+
+def test_option_changes_on_purpose_only() -> None:
+    """An option's graph is nobody's fingerprint yet; its digest is pinned all the same."""
+    assert {label: digest(prompt) for label, prompt in option_examples().items()} == OPTIONS
 
 
 def test_three_seeds_share_loaders_and_texts() -> None:
@@ -175,6 +186,48 @@ def test_face_swap_uses_pulid_at_its_own_weight() -> None:
     )
 
 
+def test_style_is_never_chosen_silently() -> None:
+    """Without the word `ip_adapter` no graph of ours holds the adapter, and its default is PuLID's graph."""
+    assert all(not classes(prompt)["ApplyIPAdapterFlux"] for prompt in examples().values())
+    named = face_swap([request()], reference_image="base.png", identity_method="pulid")
+    assert named == face_swap([request()], reference_image="base.png")
+
+
+def test_style_stands_in_place_of_the_face() -> None:
+    """Both replace Flux's forward function: a graph with both would run one of them, and not say which."""
+    images = [request("alice/a"), request("alice/b", seed=8)]
+    prompt = face_swap(
+        images, reference_image="base.png", identity_method="ip_adapter", identity_weight=0.6, start_at=0.2
+    )
+    assert not [name for name in classes(prompt) if "Pulid" in name]
+    style = only(prompt, "ApplyIPAdapterFlux")
+    assert (style["inputs"]["weight"], style["inputs"]["start_percent"], style["inputs"]["end_percent"]) == (
+        0.6,
+        0.2,
+        1.0,
+    )
+    assert source(prompt, style, "image")["inputs"]["image"] == "base.png"
+    assert source(prompt, style, "ipadapter_flux")["inputs"]["ipadapter"] == "ip-adapter.bin"
+    assert source(prompt, style, "model")["class_type"] == "UNETLoader"
+    samplers = [node for node in prompt.values() if node["class_type"] == "KSampler"]
+    assert [source(prompt, node, "model")["class_type"] for node in samplers] == ["ApplyIPAdapterFlux"] * 2
+
+
+@pytest.mark.parametrize("label", list(OPTIONS))
+def test_option_s_graph_is_valid_where_its_files_are(label: str) -> None:
+    """The stored node list takes it; a server without its files refuses it before anything is paid."""
+    prompt = option_examples()[label]
+    assert validate(prompt) == []
+    present: dict[str, set[str]] = {"input": {"reference.png"}}
+    for model in model_files():
+        present.setdefault(model.folder, set()).add(model.file)
+    assert [(p.type, p.class_type) for p in validate(prompt, files=present)] == [
+        ("value_not_in_list", "IPAdapterFluxLoader")
+    ]
+    present["ipadapter-flux"] = {"ip-adapter.bin"}
+    assert validate(prompt, files=present) == []
+
+
 @pytest.mark.parametrize("base_model", ["flux-dev", "zimage-turbo"])
 def test_lora_reaches_the_sampler(base_model: Any) -> None:
     """The LoRA was once dropped from the original product without any test noticing."""
@@ -257,6 +310,11 @@ def test_empty_request_is_refused() -> None:
         (lambda: face_swap([request()], reference_image="https://x/a.png"), "reference_image"),
         (lambda: face_swap([request()], reference_image="a.png [output]"), "reference_image"),
         (lambda: face_swap([request()], reference_image="a.png", identity_weight=float("nan")), "identity_weight"),
+        (lambda: face_swap([request()], reference_image="a.png", identity_method="faceid"), "identity_method"),  # type: ignore[arg-type]
+        (
+            lambda: face_swap([request()], reference_image="a.png", identity_method="ip_adapter", identity_weight=2.0),
+            "identity_weight",
+        ),
         (lambda: lora_generation("flux-dev", [request()], lora_name="a.pt"), "lora_name"),
         (lambda: lora_generation("flux-dev", [request()], lora_name="/a.safetensors"), "lora_name"),
         (lambda: lora_generation("flux-dev", [request()], lora_name="a.safetensors", strength=2.5), "strength"),
@@ -272,14 +330,24 @@ def test_impossible_workflow_is_refused(build: Any, field: str) -> None:
 
 def test_models_say_where_they_come_from_and_what_they_allow() -> None:
     """Every file has a source, a licence, a verdict on paid use, and workflows that exist."""
-    for model in model_files():
+    for model in model_files(options=True):
         assert model.repository, model.file
         assert model.licence, model.file
         assert model.commercial in ("yes", "no", "ask"), model.file
         assert model.base_model in ("flux-dev", "zimage-turbo", "any"), model.file
         assert set(model.workflows) <= set(WORKFLOW_VERSIONS), model.file
         assert set(model.ratings) <= {"sfw", "nsfw"}, model.file
-    assert len({(model.folder, model.file) for model in model_files()}) == len(model_files())
+    everything = model_files(options=True)
+    assert len({(model.folder, model.file) for model in everything}) == len(everything)
+
+
+def test_option_s_files_are_nobody_s_lack() -> None:
+    """A worker is asked for what the pipeline runs; the adapter is listed with its licence, for who wants it."""
+    extra = {model.file: model for model in model_files(options=True) if model not in model_files()}
+    assert extra.keys() == {"ip-adapter.bin", "google/siglip-so400m-patch14-384"}
+    assert extra["ip-adapter.bin"].commercial == "ask"
+    assert {model.option for model in extra.values()} == {"ip_adapter"}
+    assert not extra.keys() & {model.file for model in files_for("face-swap")}
 
 
 def test_files_are_listed_for_the_model_that_is_used() -> None:
