@@ -36,12 +36,13 @@ class Registry:
     def add_characters(self, specs: Sequence[CharacterSpec], *, auto_select: bool = False) -> list[Character]:
         """Remember new characters, inactive: all of them, or none. Raises DuplicateCharacter."""
         with writing(self.engine) as db:
-            for spec in sorted(specs, key=lambda spec: spec.id):  # two importers take their locks in one order
+            for name in sorted(spec.id for spec in specs):  # two importers take their locks in one order
+                lock(db, f"character:{name}")
+            for spec in specs:
                 self._add_character(db, spec, auto_select=auto_select)
         return [self.character(spec.id) for spec in specs]
 
     def _add_character(self, db: sa.Connection, spec: CharacterSpec, *, auto_select: bool) -> None:
-        lock(db, f"character:{spec.id}")
         if db.execute(sa.select(t.characters.c.id).where(t.characters.c.id == spec.id)).first():
             raise DuplicateCharacter(
                 f"a character {spec.id!r} exists already.",
