@@ -44,7 +44,8 @@ def option_examples(*, size: int = 1024, steps: int | None = None, prefix: str =
     """Graphs of options that a person must ask for by name: no stage, template or preview makes them by itself."""
     images = [_request(f"{prefix}/{seed}", seed, size) for seed in (1, 2, 3)]
     style = face_swap(images, reference_image=REFERENCE_IMAGE, identity_method="ip_adapter", steps=steps)
-    return {"face-swap/flux-dev-ip-adapter": style}
+    clip = lora_generation("flux-dev", images, lora_name=LORA_FILES["flux-dev"], clip_strength=0.8, steps=steps)
+    return {"face-swap/flux-dev-ip-adapter": style, "lora-generation/flux-dev-clip": clip}
 
 
 def _views() -> tuple[tuple[str, str | None], ...]:

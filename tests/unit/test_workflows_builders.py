@@ -29,7 +29,11 @@ STRUCTURES = {
     ("face-swap", "1"): "4724bbb838b29d16",
     ("lora-generation", "1"): "25f2a45430e55106",
 }
-OPTIONS = {"face-swap/flux-dev-ip-adapter": "612067e7ddee841b"}  # what no stage runs has no version of its own
+STYLE = "face-swap/flux-dev-ip-adapter"
+OPTIONS = {
+    STYLE: "612067e7ddee841b",
+    "lora-generation/flux-dev-clip": "5e6b274f021d1721",
+}  # what no stage runs has no version of its own
 
 
 def request(prefix: str = "alice/front", **changes: Any) -> ImageRequest:
@@ -213,7 +217,7 @@ def test_style_stands_in_place_of_the_face() -> None:
     assert [source(prompt, node, "model")["class_type"] for node in samplers] == ["ApplyIPAdapterFlux"] * 2
 
 
-@pytest.mark.parametrize("label", list(OPTIONS))
+@pytest.mark.parametrize("label", [STYLE])
 def test_option_s_graph_is_valid_where_its_files_are(label: str) -> None:
     """The stored node list takes it; a server without its files refuses it before anything is paid."""
     prompt = option_examples()[label]
@@ -226,6 +230,18 @@ def test_option_s_graph_is_valid_where_its_files_are(label: str) -> None:
     ]
     present["ipadapter-flux"] = {"ip-adapter.bin"}
     assert validate(prompt, files=present) == []
+
+
+def test_lora_with_clip_reaches_the_texts_too() -> None:
+    """Asked for by a clip strength: one LoraLoader, whose text encoder every prompt goes through."""
+    prompt = lora_generation("flux-dev", [request()], lora_name="alice.safetensors", strength=0.9, clip_strength=0.7)
+    loader = only(prompt, "LoraLoader")
+    assert (loader["inputs"]["strength_model"], loader["inputs"]["strength_clip"]) == (0.9, 0.7)
+    texts = [node for node in prompt.values() if node["class_type"] == "CLIPTextEncode"]
+    assert [source(prompt, node, "clip")["class_type"] for node in texts] == ["LoraLoader"] * len(texts)
+    assert validate(prompt) == []
+    with pytest.raises(WorkflowError, match="clip_strength"):
+        lora_generation("flux-dev", [request()], lora_name="alice.safetensors", clip_strength=2.5)
 
 
 @pytest.mark.parametrize("base_model", ["flux-dev", "zimage-turbo"])
