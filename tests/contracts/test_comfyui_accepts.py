@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.unit.test_schema import MUTATIONS, Mutation, fresh
-from workflows.examples import LORA_FILES, POSE_IMAGES, REFERENCE_IMAGE, examples
+from workflows.examples import LORA_FILES, POSE_IMAGES, REFERENCE_IMAGE, examples, option_examples
 from workflows.models import model_files
 from workflows.poses.picture import pose_picture
 from workflows.problems import SILENT_TYPES
@@ -63,13 +63,13 @@ def test_server_has_what_the_stored_object_info_says(server: httpx.Client) -> No
     assert [problem for prompt in examples().values() for problem in validate(prompt, object_info=live)] == []
 
 
-@pytest.mark.parametrize("label", list(examples()))
+@pytest.mark.parametrize("label", list(examples() | option_examples()))
 def test_graph_runs_to_images(server: httpx.Client, label: str) -> None:
     """Every builder's graph is accepted without node errors and makes one decodable picture under each prefix."""
     from PIL import Image
 
     prefix = f"contract/{uuid.uuid4().hex[:8]}"
-    prompt = examples(size=256, steps=2, prefix=prefix)[label]
+    prompt = (examples(size=256, steps=2, prefix=prefix) | option_examples(size=256, steps=2, prefix=prefix))[label]
     answer = send(server, prompt)
     assert answer.status_code == 200, answer.text
     assert answer.json()["node_errors"] == {}

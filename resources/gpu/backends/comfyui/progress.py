@@ -118,20 +118,23 @@ class Listener:
     async def _hear(self, heard: Heard) -> None:
         from websockets.asyncio.client import connect
 
-        async with connect(
-            f"{self._url}?clientId={heard.prompt_id}",
-            host=self._host,  # spelt out: then a redirect to another host is refused
-            port=self._port,
-            proxy=None,
-            open_timeout=OPEN_S,
-            close_timeout=1.0,
-            max_size=MAX_MESSAGE_BYTES,
-        ) as socket:
-            async for message in socket:
-                if isinstance(message, str):  # bytes are preview pictures
-                    heard.take(message)
-                if heard.ended:
-                    return
+        try:
+            async with connect(
+                f"{self._url}?clientId={heard.prompt_id}",
+                host=self._host,  # spelt out: then a redirect to another host is refused
+                port=self._port,
+                proxy=None,
+                open_timeout=OPEN_S,
+                close_timeout=1.0,
+                max_size=MAX_MESSAGE_BYTES,
+            ) as socket:
+                async for message in socket:
+                    if isinstance(message, str):  # bytes are preview pictures
+                        heard.take(message)
+                    if heard.ended:
+                        return
+        finally:
+            await asyncio.sleep(0.01)  # the transport closes a turn after the socket: before the loop may end
 
 
 def _weight(node: Mapping[str, Any]) -> int:
