@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def run_demo(
         add_partition(instance, spec.id)
         story = Story(spec.id, drifting=number == count)
         begun = time.monotonic()
-        _Way(studio, instance, story, lambda doing, done, who=spec.id: tell(who, doing, done)).walk()  # type: ignore[misc]
+        _Way(studio, instance, story, partial(tell, spec.id)).walk()
         story.seconds = time.monotonic() - begun
         story.stages = stages_of(studio, spec.id)
         stories.append(story)

@@ -74,6 +74,7 @@ class Backend(Protocol):
     name: str  # preview, comfyui, runpod
     endpoint: str  # which one of its kind; stored with the attempt
     render_domain: Literal["preview", "model"]  # procedural pictures, or a model's
+    self_run: bool  # on machines that the deployment runs itself, under its own rules
     workers: int  # how many jobs it works on at once
 
     def pace(self) -> Pace:

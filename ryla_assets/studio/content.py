@@ -166,7 +166,7 @@ def _route(
         character_nsfw=who.config.nsfw_enabled,
         deployment_nsfw=studio.settings.nsfw_allowed,
         wanted=method,
-        self_run_backend=True,
+        self_run_backend=studio.runner.backend.self_run,
     )
 
 

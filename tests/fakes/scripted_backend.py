@@ -64,6 +64,7 @@ class ScriptedBackend:
     name: str = "scripted"
     endpoint: str = "memory"
     render_domain: Literal["preview", "model"] = "model"
+    self_run: bool = True
     workers: int = 2
     invalid: frozenset[str] = frozenset()  # labels of jobs that `problems` refuses
     most_usd: float = MOST_USD

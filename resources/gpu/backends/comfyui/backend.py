@@ -60,6 +60,7 @@ class ComfyUIBackend:
     models_dir: Path | None = None
     name: str = "comfyui"
     render_domain: Literal["preview", "model"] = "model"
+    self_run: bool = True
     workers: int = 1  # one server has one queue
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class PreviewBackend:
     idle_s: float = IDLE_S
     name: str = "preview"
     render_domain: Literal["preview", "model"] = "preview"
+    self_run: bool = True
 
     def __post_init__(self) -> None:
         self.spool = Spool(self.home)
