@@ -10,6 +10,8 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -50,6 +52,38 @@ class Store(Protocol):
 
     def uri(self, kind: str, sha256: str) -> str:
         """Where the object lies, for people and metadata."""
+
+
+@dataclass(frozen=True)
+class ResultUrls:
+    """Where a worker puts what it made for one attempt, and finds what was made before; presigned, so secrets."""
+
+    manifest_get: str
+    manifest_put: str
+    files_put: dict[str, str]  # output name -> URL
+
+
+class SigningStore(Store, Protocol):
+    """A store that a far worker can reach by presigned URLs: it reads inputs and leaves its results there.
+
+    Results lie apart from the objects, under the job's fingerprint, as untrusted bytes until `accept` has taken them:
+    `results/<fingerprint>/<attempt>/<name>` and, written last, `results/<fingerprint>/result.json` (workflows.wire).
+    """
+
+    def sign_get(self, kind: str, sha256: str, *, seconds: int) -> str:
+        """A URL that reads one object for that long."""
+
+    def sign_result(self, fingerprint: str, attempt_id: str, names: Sequence[str], *, seconds: int) -> ResultUrls:
+        """The URLs for one attempt's results."""
+
+    def result(self, fingerprint: str) -> bytes | None:
+        """The `result.json` that a worker left, at most 1 MB of it; None if there is none."""
+
+    def result_file(self, fingerprint: str, attempt_id: str, name: str, *, max_bytes: int) -> bytes:
+        """One raw result. Raises ObjectMissing, or StorageError if it is larger than `max_bytes`."""
+
+    def forget_result(self, fingerprint: str) -> None:
+        """Delete a job's raw results: they were accepted, and raw worker bytes are not kept."""
 
 
 class FileStore:

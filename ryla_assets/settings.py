@@ -1,4 +1,4 @@
-"""Settings: the only reader of the environment (RYLA_*, and COMFYUI_* under ComfyUI's own names).
+"""Settings: the only reader of the environment (RYLA_*, and COMFYUI_*, RUNPOD_* under the fields' own names).
 
 Belongs here: every knob a deployment has, its default and its check. Loading it touches no disk and no network.
 """
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ryla_assets.domain.errors import InputError
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RYLA_", extra="ignore", frozen=True)
 
     home: Path = Field(default=Path(".ryla"), description="where everything that is not elsewhere lives")
-    backend: Literal["preview", "comfyui"] = Field(default="preview", description="where jobs run")
+    backend: Literal["preview", "comfyui", "runpod"] = Field(default="preview", description="where jobs run")
     comfyui_url: str = Field(
         default="", validation_alias="comfyui_url", description="the server of the comfyui backend: http://host:8188"
     )
@@ -32,14 +32,74 @@ class Settings(BaseSettings):
         validation_alias="comfyui_models_dir",
         description="that server's models folder, if it can be reached here: LoRA files are copied into it",
     )
+    runpod_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="runpod_api_key", description="its key")
+    runpod_image_endpoint_id: str = Field(
+        default="", validation_alias="runpod_image_endpoint_id", description="the endpoint that makes images"
+    )
+    runpod_nsfw_endpoint_id: str = Field(
+        default="", validation_alias="runpod_nsfw_endpoint_id", description="the one that may make nsfw images"
+    )
+    runpod_training_endpoint_id: str = Field(
+        default="", validation_alias="runpod_training_endpoint_id", description="the one that trains LoRAs"
+    )
+    runpod_fallback_endpoint_id: str = Field(
+        default="",
+        validation_alias="runpod_fallback_endpoint_id",
+        description="where an image job goes that its endpoint could not do: another GPU pool, another region",
+    )
+    runpod_jobs_url: str = Field(
+        default="https://api.runpod.ai/v2", validation_alias="runpod_jobs_url", description="base of the jobs API"
+    )
+    runpod_control_url: str = Field(
+        default="https://api.runpod.io/v2", validation_alias="runpod_control_url", description="base of the control API"
+    )
+    runpod_graphql_url: str = Field(
+        default="https://api.runpod.io/graphql",
+        validation_alias="runpod_graphql_url",
+        description="only the balance is asked there; empty: never",
+    )
+    runpod_worker: Literal["ryla", "worker-comfyui"] = Field(
+        default="ryla",
+        validation_alias="runpod_worker",
+        description="the contract of the endpoint's image: ours (results in our store), or worker-comfyui's",
+    )
+    runpod_engine: Literal["comfyui", "preview"] = Field(
+        default="comfyui",
+        validation_alias="runpod_engine",
+        description="what the workers draw with; preview: a trial of the whole chain, its pictures are procedural",
+    )
+    runpod_queue_limit_s: float = Field(
+        default=900.0, gt=0, validation_alias="runpod_queue_limit_s", description="most that a job may wait in a queue"
+    )
+    runpod_when_stuck: Literal["wait", "fallback", "fail"] = Field(
+        default="fallback",
+        validation_alias="runpod_when_stuck",
+        description="what to do when the diagnosis says that no worker will come: wait for the queue limit, go to the "
+        "fallback endpoint (fail where there is none), or fail at once",
+    )
+    webhook_url: str = Field(
+        default="", description="where RunPod reaches the HTTP app: https://host; empty: polling alone"
+    )
     database_url: str = Field(default="", description="empty: SQLite in RYLA_HOME; or postgresql+psycopg2://...")
-    storage_url: str = Field(default="", description="empty: a folder in RYLA_HOME; or a folder, or a file: URL")
+    storage_url: str = Field(
+        default="", description="empty: a folder in RYLA_HOME; a folder, a file: URL, s3://bucket/prefix"
+    )
+    s3_endpoint_url: str = Field(default="", description="of an S3 that is not AWS: Supabase Storage, R2, MinIO")
+    s3_region: str = Field(default="", description="empty: what the AWS settings of the machine say")
+    s3_access_key_id: SecretStr = Field(default=SecretStr(""), description="empty: AWS credentials of the machine")
+    s3_secret_access_key: SecretStr = Field(default=SecretStr(""), description="its secret")
     base_model: Literal["flux-dev", "zimage-turbo"] = Field(
         default="flux-dev", description="for characters without one"
     )
     gpu_profile: str = Field(default="", description="names what the time targets are judged on")
     gates: Literal["enforce", "record"] = Field(default="enforce", description="record: mark unaccepted, do not refuse")
     daily_budget_usd: float = Field(default=25.0, gt=0, description="most that 24 hours may cost, open work included")
+    character_budget_usd: float | None = Field(
+        default=None, gt=0, description="most that one character may cost in 24 hours; unset: no limit of its own"
+    )
+    run_budget_usd: float | None = Field(
+        default=None, gt=0, description="most that one run may cost, with its re-executions; unset: no limit of its own"
+    )
     image_px: int = Field(
         default=512,
         ge=256,
@@ -84,7 +144,7 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = "_".join(str(part) for part in first["loc"])
-        name = ("" if field.startswith("comfyui_") else "RYLA_") + field.upper()
+        name = ("" if field.startswith(("comfyui_", "runpod_")) else "RYLA_") + field.upper()
         raise InputError(
             f"{first['msg']}.", field=name, value=first["input"], way_out=f"Change or unset {name}; see ryla doctor."
         ) from None

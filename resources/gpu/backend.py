@@ -1,8 +1,11 @@
-"""The protocol that every backend speaks: submit, find, poll many, fetch, cancel, diagnose.
+"""The protocol that every backend speaks: preflight, submit, find, poll many, fetch, cancel, diagnose.
 
 A backend moves bytes and tells the truth about remote state. It keeps no books: ledger, money, leases and retries
 are the runner's, and the runner is the only caller of `submit`. All but `submit` may raise BackendUnavailable: then
 nothing is known, nothing is concluded, and the question is asked again.
+
+A remote id is the backend's own word, opaque to everybody else and at most 200 characters long: with it alone another
+process on another machine finds the job, its endpoint and its stored result.
 """
 
 from __future__ import annotations
@@ -24,17 +27,28 @@ class Submission:
     fingerprint: str
     job: Job
     load: Callable[[InputFile], bytes]
+    endpoint: str = ""  # as `endpoint_for` chose it
+    queue_limit_s: float = 900.0  # the runner's deadlines: a backend that can makes the far side keep them too
+    run_limit_s: float = 1800.0
+    webhook: str = ""  # URL to be told that the job moved; empty: nobody listens
 
 
 @dataclass(frozen=True)
 class RemoteStatus:
-    """What the backend says about one remote job; times in seconds, money in USD."""
+    """What the backend says about one remote job; times in seconds, money in USD.
+
+    `cost_usd` is all that the attempt cost, `cold_usd` and `idle_usd` the shares of it that went into starting a worker
+    and into keeping it warm afterwards. None: nobody can say, so the most that it can cost is booked.
+    """
 
     state: RemoteState
     queue_s: float = 0.0
     cold_s: float = 0.0
     exec_s: float = 0.0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
+    cold_usd: float = 0.0
+    idle_usd: float = 0.0
+    worker: str = ""  # which one worked on it, where that is known
     progress: float = 0.0  # 0..1
     error_code: str = ""
     error: str = ""
@@ -72,7 +86,7 @@ class Backend(Protocol):
     """Where jobs run."""
 
     name: str  # preview, comfyui, runpod
-    endpoint: str  # which one of its kind; stored with the attempt
+    endpoint: str  # which one of its kind, in words: an address without secrets
     render_domain: Literal["preview", "model"]  # procedural pictures, or a model's
     self_run: bool  # on machines that the deployment runs itself, under its own rules
     workers: int  # how many jobs it works on at once
@@ -92,17 +106,39 @@ class Backend(Protocol):
     def estimate(self, job: Job) -> Estimate:
         """Cost and time of one attempt."""
 
+    def endpoint_for(self, job: Job, tried: Sequence[str] = ()) -> str:
+        """Where this job would be sent, at most 200 characters; stored with the attempt before it is.
+
+        `tried` are the endpoints that failed it just now: where there is another one, and policy says so, it is chosen.
+        """
+
+    def reaches(self, endpoint: str) -> bool:
+        """True if an attempt that was sent to `endpoint` can be followed, fetched and cancelled from here."""
+
+    async def preflight(self, endpoints: Sequence[str]) -> None:
+        """Ask, before anything is paid, whether work sent there can run at all.
+
+        Raises BackendUnavailable (FATAL where only a person can help) naming the reason and the next command.
+        """
+
     async def submit(self, submission: Submission) -> str:
         """Load every input, then send it and return the remote id.
 
-        Any error but InvalidJob, and a missing input's, leaves the outcome unknown.
+        Any error but InvalidJob, NotSent, and a missing input's, leaves the outcome unknown.
         """
 
-    async def find(self, attempt_id: str) -> str | None:
-        """The remote id of an attempt whose submission's outcome is unknown; None: it certainly never arrived."""
+    async def find(self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "") -> str | None:
+        """The remote id of an attempt whose submission's outcome is unknown; None: it certainly never arrived.
+
+        `claim` is the id that a webhook named, which anybody may have sent: it is verified, never believed.
+        Raises OutcomeUnknown where the far side cannot tell; then time, or a budget, decides.
+        """
 
     async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
         """The state of each remote job; one that the backend does not know is `lost`."""
+
+    def hurry(self, remote_ids: Sequence[str]) -> None:
+        """Somebody says that these moved: ask the far side about them at the next poll, however recently it was."""
 
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """The files of a succeeded job. Raises JobLost if they are gone."""
@@ -112,3 +148,23 @@ class Backend(Protocol):
 
     async def diagnose(self, remote_id: str) -> str:
         """Why it does not move, in one sentence with its evidence."""
+
+
+class OneEndpoint:
+    """What the protocol asks of a backend with several endpoints, answered for one that has a single one."""
+
+    endpoint: str
+
+    def endpoint_for(self, job: Job, tried: Sequence[str] = ()) -> str:  # noqa: ARG002
+        """The only one."""
+        return self.endpoint
+
+    def reaches(self, endpoint: str) -> bool:
+        """That one, and no other."""
+        return endpoint == self.endpoint
+
+    async def preflight(self, endpoints: Sequence[str]) -> None:
+        """Nothing is known before it is asked to work."""
+
+    def hurry(self, remote_ids: Sequence[str]) -> None:
+        """It is asked anew at every poll."""

@@ -4,6 +4,7 @@ GpuError                     code, message, cost so far, what to do next
 ├── InvalidJob               the backend would refuse it; found before anything is paid
 ├── OverBudget               no reservation was possible; nothing was sent
 ├── BackendUnavailable       the backend cannot be reached or started
+│   └── NotSent              and what was to be submitted certainly did not arrive
 ├── OutcomeUnknown           a submission may or may not have happened; settled before anything is sent again
 └── JobFailed                the backend worked on it, and there is no accepted result
     ├── JobTimedOut          it waited or ran past its deadline
@@ -69,6 +70,12 @@ class BackendUnavailable(GpuError):
 
     code = "backend_unavailable"
     retry = Retry.TRANSIENT
+
+
+class NotSent(BackendUnavailable):
+    """The submission certainly did not arrive: refused at the door, or nothing listened there."""
+
+    code = "not_sent"
 
 
 class OutcomeUnknown(GpuError):

@@ -45,11 +45,12 @@ class Job:
     inputs: tuple[InputFile, ...] = ()
     label: str = ""
     owner: str = ""
+    rating: Literal["sfw", "nsfw"] = "sfw"  # which machines may work on it
 
     def fingerprint(self, profile: str) -> str:
         """Sha256 of everything that determines the result; `profile` names backend, engine and models.
 
-        `label` and `owner` do not change a pixel and are left out; so are titles (`_meta`) of graph nodes.
+        `label`, `owner` and `rating` do not change a pixel and are left out; so are titles (`_meta`) of graph nodes.
         """
         request = self.request
         if self.kind == "image":
@@ -78,6 +79,7 @@ class Job:
             inputs=tuple(InputFile(**i) for i in data["inputs"]),
             label=data["label"],
             owner=data["owner"],
+            rating=data.get("rating", "sfw"),
         )
 
 

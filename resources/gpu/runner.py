@@ -544,6 +544,8 @@ def _settlement(attempt: Attempt, status: RemoteStatus, now: float) -> dict[str,
     cost = status.cost_usd
     if status.state in ("queued", "running"):
         cost = attempt.exposure_usd if "running" in (attempt.state, status.state) else 0.0
+    if cost is None:
+        cost = attempt.exposure_usd
     remote = status.queue_s + status.cold_s + status.exec_s
     return {
         "cost_usd": cost,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -217,12 +218,15 @@ def _job(
     studio: Studio, frames: Sequence[Frame], request: Request, base: ImageSet, lora: LoraArtifact | None
 ) -> PlannedJob:
     requests = [ImageRequest(f.prefix, f.text.positive, f.text.negative, f.seed, f.width, f.height) for f in frames]
-    rating = "nsfw" if request.body.get("rating") == "nsfw" else "sfw"
-    common = {"label": f"{request.character}/{STAGE}/{request.take}", "owner": request.character}
+    rating: Literal["sfw", "nsfw"] = "nsfw" if request.body.get("rating") == "nsfw" else "sfw"
+    job = partial(
+        image_job, studio, frames, label=f"{request.character}/{STAGE}/{request.take}", owner=request.character,
+        rating=rating,
+    )  # fmt: skip
     if lora is not None:
         file = InputFile("loras", lora.file_name, "loras", lora.sha256)
         graph = lora_generation(lora.base_model, requests, lora_name=file.name, rating=rating)  # type: ignore[arg-type]
-        return image_job(studio, frames, graph, workflow="lora-generation", method="lora", inputs=[file], **common)
+        return job(graph, workflow="lora-generation", method="lora", inputs=[file])
     face = input_image("images", base.images[0].sha256)
-    graph = face_swap(requests, reference_image=face.name, rating=rating)  # type: ignore[arg-type]
-    return image_job(studio, frames, graph, workflow="face-swap", method="pulid", inputs=[face], **common)
+    graph = face_swap(requests, reference_image=face.name, rating=rating)
+    return job(graph, workflow="face-swap", method="pulid", inputs=[face])

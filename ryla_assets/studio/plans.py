@@ -11,7 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from resources.gpu.backend import Backend
 from resources.gpu.job import InputFile, Job, OutputSpec
@@ -126,6 +126,7 @@ def image_job(
     label: str,
     owner: str,
     inputs: Sequence[InputFile] = (),
+    rating: Literal["sfw", "nsfw"] = "sfw",
 ) -> PlannedJob:
     """One graph as a job, with the records of its pictures."""
     job = Job(
@@ -135,6 +136,7 @@ def image_job(
         inputs=tuple(inputs),
         label=label,
         owner=owner,
+        rating=rating,
     )
     records = {
         f.prefix: {

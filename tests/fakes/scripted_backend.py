@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
+from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost
 from resources.gpu.job import Job, OutputSpec
 
@@ -57,7 +57,7 @@ class Remote:
 
 
 @dataclass
-class ScriptedBackend:
+class ScriptedBackend(OneEndpoint):
     """Plays `scripts`, one a submission, the last one again and again. Safe for several threads."""
 
     scripts: list[Script] = field(default_factory=lambda: [Script()])
@@ -124,7 +124,7 @@ class ScriptedBackend:
             await asyncio.sleep(3600)
         return self._remote_id(submission.attempt_id)
 
-    async def find(self, attempt_id: str) -> str | None:
+    async def find(self, attempt_id: str, **_: str) -> str | None:
         """The remote id of an attempt that arrived."""
         self._reach()
         remote_id = self._remote_id(attempt_id)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.client import (
     Link,
     NotReached,
@@ -50,7 +50,7 @@ IMAGES_ONLY = "the comfyui backend makes images only"
 
 
 @dataclass
-class ComfyUIBackend:
+class ComfyUIBackend(OneEndpoint):
     """Runs image jobs on the ComfyUI server at `url`; `models_dir` is its models folder, if it can be reached here.
 
     Raises ValueError for a URL that is no server's address.
@@ -145,7 +145,7 @@ class ComfyUIBackend:
         self._listener.listen(attempt_id, graph)
         return attempt_id
 
-    async def find(self, attempt_id: str) -> str | None:
+    async def find(self, attempt_id: str, **_: str) -> str | None:
         """See the module docstring: the id, None for what certainly never arrived, or BackendUnavailable."""
         if attempt_id in self._unsent:
             return None

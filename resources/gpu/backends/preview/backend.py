@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.preview.spool import Spool
 from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, canonical
@@ -36,7 +36,7 @@ def default_workers() -> int:
 
 
 @dataclass
-class PreviewBackend:
+class PreviewBackend(OneEndpoint):
     """Runs jobs in detached local workers. `lexicon` tells the renderer what our prompts' words mean."""
 
     home: Path
@@ -107,7 +107,7 @@ class PreviewBackend:
         self._ensure_workers()
         return f"pv-{submission.attempt_id}"
 
-    async def find(self, attempt_id: str) -> str | None:
+    async def find(self, attempt_id: str, **_: str) -> str | None:
         """The spool knows every attempt that arrived, so None is certain."""
         return f"pv-{attempt_id}" if self.spool.where(attempt_id) else None
 
