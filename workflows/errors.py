@@ -1,10 +1,11 @@
 """Every error the workflows raise, as one tree.
 
-Belongs here: what is wrong with a graph's parameters or with a LoRA file. What is wrong with a finished
+Belongs here: what is wrong with a graph's parameters, a LoRA file or a worker's message. What is wrong with a finished
 graph is not an error but a list of `workflows.schema.Problem`; errors of running one live in `resources.gpu.errors`.
 
     WorkflowError            a parameter of a builder cannot be met      (never retried)
-    └── LoraFileError        a LoRA file is damaged, untrained or for another base model
+    ├── LoraFileError        a LoRA file is damaged, untrained or for another base model
+    └── WireError            a request, result or failure is not what pipeline and worker agreed on
 """
 
 
@@ -42,4 +43,11 @@ class LoraFileError(WorkflowError):
     """A LoRA file is damaged, untrained, or trained for another base model."""
 
     code = "lora_file"
+    exit_code = 1
+
+
+class WireError(WorkflowError):
+    """A message between pipeline and worker breaks their contract. It never holds a URL, which may be a secret."""
+
+    code = "wire"
     exit_code = 1
