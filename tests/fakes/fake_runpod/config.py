@@ -1,0 +1,127 @@
+"""What a fake account is like: its endpoints, its pods, and how it behaves where nobody has written it down.
+
+Belongs here: numbers and switches, all of them JSON-able, with their source ("facts N" is a section of the project's
+RunPod notes; [doc], [spec], [code], [issue], [infer] are its marks). Does not belong here: anything that changes while
+the fake runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Engine = Literal["scripted", "preview", "external"]
+Mode = Literal["ok", "no_capacity", "throttled", "unhealthy"]
+
+RUN_BYTES = 10 * 1024 * 1024  # /run body, and an async result  # runpod facts 1 [doc], 7 F8 [issue]
+RUNSYNC_BYTES = 20 * 1024 * 1024  # /runsync body and result  # runpod facts 1 [doc]
+STREAM_BYTES = 1024 * 1024  # one chunk of /stream  # runpod facts 1 [doc]
+ASYNC_KEPT_S = 1800.0  # a result stays 30 min after completion  # runpod facts 1 [doc]
+SYNC_KEPT_S = 60.0  # runpod facts 1 [doc]
+SYNC_WAIT_MS = (1000, 300_000, 90_000)  # ?wait= least, most, default  # runpod facts 1 [doc]
+STREAM_WAIT_S = 10.0  # runpod facts 1 [issue runpod-mcp]
+EXECUTION_MS = (5_000, 7 * 86_400_000)  # policy.executionTimeout  # runpod facts 1 [doc]
+TTL_MS = (10_000, 7 * 86_400_000, 86_400_000)  # policy.ttl least, most, default  # runpod facts 1 [doc]
+RATES = {  # operation: (requests in 10 s, at once)  # runpod facts 1 [doc]
+    "run": (1000, 200), "runsync": (2000, 400), "status": (2000, 400), "stream": (2000, 400),
+    "cancel": (100, 20), "purge-queue": (2, 1_000), "requests": (10, 2),
+}  # fmt: skip
+CONTROL_RATES = (("minute", 60, 60), ("hour", 3000, 3600), ("day", 50_000, 86_400))  # runpod facts 1 [spec]
+
+
+@dataclass
+class EndpointConfig:
+    """One serverless endpoint. `exec_s` is (least, most): each job's is drawn from it by the seed and its number.
+
+    Where `durations` are given, the n-th job takes the n-th of them, from the first again after the last.
+    """
+
+    id: str = "ep1"
+    name: str = "ryla-images"
+    engine: Engine = "scripted"
+    mode: Mode = "ok"
+    workers_min: int = 0
+    workers_max: int = 3
+    idle_s: float = 10.0  # v2 create default  # runpod facts 2.1 [spec]
+    pull_s: float = 0.0  # initializing: image pull, not billed  # runpod facts 6 [doc]
+    cold_s: float = 10.0  # start: loading models, billed  # runpod facts 6 [doc]
+    exec_s: tuple[float, float] = (2.0, 2.0)
+    durations: tuple[float, ...] = ()
+    queue_delay_s: float = 0.0  # a job waits so long before it makes a new worker start
+    usd_per_s: float = 0.00031  # RTX 4090 flex  # runpod facts 6 [doc]
+    timeout_ms: int = 600_000  # executionTimeout of jobs that set none  # runpod facts 1 [doc]
+    gpu_pools: tuple[str, ...] = ("ADA_24",)
+    gpu_type: str = "NVIDIA GeForce RTX 4090"
+    data_center: str = "EU-RO-1"
+    image: str = "registry.example/ryla/comfyui:1"
+    requests_per_worker: int = 0  # raises the rate limit with running workers  # runpod facts 1 [doc]
+    network_volumes: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class PodSettings:
+    """How pods come up. A pod whose env holds a request works on it and exits."""
+
+    provision_s: float = 5.0
+    start_s: float = 20.0
+    engine: Engine = "scripted"
+    exec_s: tuple[float, float] = (30.0, 30.0)
+    no_capacity: tuple[str, ...] = ()  # GPU type ids that answer 400
+    exits_after: bool = True  # the container ends with its command [infer]: else it stays RUNNING
+
+
+@dataclass
+class Switches:
+    """What nobody documents: each is one reading of it, all marked [infer] in the notes' sections 1, 7 and 9."""
+
+    webhook_on: tuple[str, ...] = ("COMPLETED", "FAILED")  # terminal states that call the webhook
+    ttl_in_queue: Literal["timed_out", "deleted"] = "timed_out"  # what a job becomes that waited longer than its ttl
+    ttl_running_stops: bool = True  # a job deleted while it runs also frees its worker
+    cancel_stops_worker: bool = True  # False: the handler goes on, and its files arrive  (F15)
+    timeout_stops_worker: bool = True
+    oversize: Literal["no_output", "stale"] = "no_output"  # a result that is too large (F8: #309, #129)
+    policy_out_of_bounds: Literal["reject", "clamp"] = "reject"
+    too_large_status: int = 400
+    error_object_as: Literal["string", "object"] = "string"  # how a handler's {"error": {...}} shows in the status
+    health_keys: Literal["all", "documented"] = "all"
+    started_status: str = "IN_PROGRESS"  # "RUNNING" is listed in job-states.mdx
+    late_progress_regresses: bool = True  # runpod-python #250 [issue]
+    rate_limits: bool = True
+    rate_headers: bool = False  # the job host documents none
+    run_says: str = "IN_QUEUE"  # what the answer to /run says
+    ids_end: str = "-u1"  # -e1, -e2 are seen too
+
+
+@dataclass
+class Config:
+    """The whole account."""
+
+    endpoints: tuple[EndpointConfig, ...] = (EndpointConfig(),)
+    pods: PodSettings = field(default_factory=PodSettings)
+    switches: Switches = field(default_factory=Switches)
+    api_key: str = "rp-fake-key"
+    speed: float | None = None
+    seed: int = 1
+    balance_usd: float = 100.0
+    spend_limit_usd: float = 80.0  # an hour  # runpod facts 2.1 [doc]
+    port: int = 0
+    rules: tuple[dict[str, Any], ...] = ()
+    cases: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Config:
+        """Read JSON; an unknown key is a ValueError that names it."""
+        known = dict(data)
+        known["endpoints"] = tuple(_made(EndpointConfig, item) for item in data.get("endpoints", [{}]))
+        known["pods"] = _made(PodSettings, data.get("pods", {}))
+        known["switches"] = _made(Switches, data.get("switches", {}))
+        made: Config = _made(cls, known)
+        return made
+
+
+def _made(kind: Any, data: dict[str, Any]) -> Any:
+    names = {item.name for item in fields(kind)}
+    if unknown := sorted(set(data) - names):
+        raise ValueError(f"{kind.__name__} does not know {', '.join(unknown)}; it knows {', '.join(sorted(names))}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

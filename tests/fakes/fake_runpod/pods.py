@@ -1,0 +1,154 @@
+"""Pods: created, started, at work on a request of ours, exited, terminated.
+
+Belongs here: the life of a pod and its lease. Its JSON and the API's refusals are in control_pods.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakes.fake_runpod import engine
+from tests.fakes.fake_runpod.clock import Event
+from tests.fakes.fake_runpod.world import Executed, World
+
+LIVE = ("PROVISIONING", "STARTING", "RUNNING")
+ACTIONS = {  # status: what may be done  # runpod facts 2.1 [spec]
+    "PROVISIONING": ["stop", "terminate"], "STARTING": ["stop", "terminate"],
+    "RUNNING": ["stop", "restart", "terminate"], "EXITED": ["start", "terminate"], "ERROR": ["start", "terminate"],
+    "TERMINATED": [],
+}  # fmt: skip
+
+
+@dataclass(eq=False)
+class Pod:
+    """One pod; `spec` is the body that created it."""
+
+    id: str
+    spec: dict[str, Any]
+    usd_per_hour: float
+    created: float
+    status: str = "PROVISIONING"
+    started: float | None = None
+    boots: int = 0
+    result: Any = None
+    stuck: bool = False  # never gets past PROVISIONING (C6)
+    foreign: bool = False  # somebody else's: neither counted as alive nor billed (C9)
+    events: list[Event] = field(default_factory=list)
+
+
+class Pods:
+    """The account's pods. Every method is called with the clock's lock held."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.pods: dict[str, Pod] = {}
+        self.stick = 0  # so many of the next pods stay PROVISIONING
+
+    def create(self, spec: dict[str, Any], usd_per_hour: float) -> Pod:
+        """A new pod; it costs from now on [infer: from its creation]."""
+        pod = Pod(self.world.token(), spec, usd_per_hour, self.world.clock.now())
+        if self.stick:
+            self.stick, pod.stuck = self.stick - 1, True
+        self.pods[pod.id] = pod
+        self._boot(pod)
+        return pod
+
+    def act(self, pod: Pod, action: str) -> None:
+        """start, stop, restart or terminate, known to be allowed."""
+        for event in pod.events:
+            event.cancelled = True
+        pod.events.clear()
+        if action == "terminate":
+            self._halt(pod, "TERMINATED")
+        elif action == "stop":
+            self._halt(pod, "EXITED")
+        else:
+            self.world.bill.close(pod.id)
+            self._boot(pod)
+
+    def alive(self) -> list[str]:
+        """Pods that still cost."""
+        return [f"pod/{pod.id} {pod.status}" for pod in self.pods.values() if pod.status in LIVE and not pod.foreign]
+
+    def add_foreign(self, name: str) -> Pod:
+        """A pod on the same account that the product must never touch."""
+        gpu = {"id": "NVIDIA A40", "count": 1}
+        pod = Pod(self.world.token(), {"name": name, "image": "else:1", "gpu": gpu}, 0.44, self.world.clock.now())
+        pod.status, pod.started, pod.foreign = "RUNNING", pod.created, True
+        self.pods[pod.id] = pod
+        return pod
+
+    def _boot(self, pod: Pod) -> None:
+        settings = self.world.config.pods
+        pod.status, pod.boots = "PROVISIONING", pod.boots + 1
+        self.world.bill.open("pod", pod.id, pod.id, pod.usd_per_hour / 3600)
+        if not pod.stuck:
+            self._later(pod, settings.provision_s, lambda: setattr(pod, "status", "STARTING"))
+            self._later(pod, settings.provision_s + settings.start_s, lambda: self._up(pod))
+
+    def _up(self, pod: Pod) -> None:
+        pod.status, pod.started = "RUNNING", self.world.clock.now()
+        env = pod.spec.get("env") or {}
+        if "RYLA_REQUEST" in env or "RYLA_REQUEST_URL" in env:
+            read = self.world.io(self._read, env)
+            self._later(pod, 0.0, lambda: self._asked(pod, read), ready=read)
+
+    def _read(self, env: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The request, and the result that lies in the store already."""
+        http = self.world.http()
+        if "RYLA_REQUEST" in env:
+            body = json.loads(env["RYLA_REQUEST"])
+        else:
+            answer = http.get(env["RYLA_REQUEST_URL"])
+            if answer.status_code != 200:
+                raise engine.WorkerError("request", f"GET of the request answered {answer.status_code}")
+            body = answer.json()
+        return body, engine.stored_result(http, body)
+
+    def _asked(self, pod: Pod, read: Future[Any]) -> None:
+        if read.exception() is not None:
+            self._fail(pod, read.exception())
+            return
+        body, found = read.result()
+        if found is not None:
+            self._leave(pod, {**found, "reused": True})
+            return
+        now, settings = self.world.clock.now(), self.world.config.pods
+        told = (str(body["fingerprint"]), str(body["attempt"]))
+        self.world.executions.append(Executed(f"pod/{pod.id}", *told, pod.id, now))
+        seconds = random.Random(f"{self.world.config.seed}/{pod.id}").uniform(*settings.exec_s)
+        if settings.engine == "preview":
+            drawn = self.world.drawing.submit(engine.draw, self.world, body, "wire")
+        else:
+            drawn = self.world.io(engine.scripted, body, "wire")
+        self._later(pod, seconds, lambda: self._deliver(pod, body, drawn, now), ready=drawn)
+
+    def _deliver(self, pod: Pod, body: dict[str, Any], drawn: Future[Any], begun: float) -> None:
+        if drawn.exception() is not None:
+            self._fail(pod, drawn.exception())
+            return
+        made = engine.named(self.world.config.pods.engine, body["kind"])
+        exec_s = self.world.clock.now() - begun
+        put = self.world.io(engine.deliver, self.world.http(), body, drawn.result(), made, 0.0, exec_s)
+        self._later(pod, 0.0, lambda: self._leave(pod, put.exception() or put.result()), ready=put)
+
+    def _leave(self, pod: Pod, result: Any) -> None:
+        pod.result = result
+        if self.world.config.pods.exits_after:
+            self._halt(pod, "EXITED")
+
+    def _fail(self, pod: Pod, problem: BaseException | None) -> None:
+        """The command ends with an error: nothing in the store, the container is over."""
+        pod.result = problem
+        self._halt(pod, "EXITED")
+
+    def _halt(self, pod: Pod, status: str) -> None:
+        pod.status = status
+        self.world.bill.close(pod.id)
+
+    def _later(self, pod: Pod, seconds: float, act: Any, *, ready: Future[Any] | None = None) -> None:
+        pod.events.append(self.world.clock.after(seconds, act, ready=ready))
