@@ -1,0 +1,378 @@
+"""RunPod's jobs API over HTTP: its operations, limits and failures, and nothing of what a job is.
+
+Source: RunPod docs, operation reference ("send requests", "rate limits", "job states"); no schema is published, so
+every answer is untrusted: read up to a size, believed as far as its shape allows. No redirect is followed with the
+key, no proxy of the environment is used, and no message, repr or log line holds the key.
+
+Emptying an endpoint's queue is left out on purpose: it would end other people's jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from resources.gpu.backends.runpod.connections import Connections
+from resources.gpu.backends.runpod.limits import Limits, Turn
+from resources.gpu.errors import BackendUnavailable, InvalidJob, NotSent, OutcomeUnknown, Retry
+
+if TYPE_CHECKING:
+    import httpx
+
+RUN_BYTES = 10_000_000  # RunPod docs: request bodies of /run up to 10 MB, of /runsync up to 20 MB
+RUNSYNC_BYTES = 20_000_000
+ANSWER_BYTES = 32 * 1024 * 1024  # results of 20 MB are documented, 25 MB of base64 were seen
+LARGE_BYTES = 256 * 1024  # answers above it are read one at a time: memory stays bounded whatever comes back
+CONNECT_S = 5.0
+SILENCE_S = 30.0  # between two reads
+ANSWER_S = 120.0  # one whole answer, however slowly it drips
+CONNECT_TRIES = 4  # of a submission; nothing was sent before a connection stands
+PATIENCE_S = 120.0  # how long a submission waits out 429s
+SHOWN_CHARS = 500  # of a body in a message
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_KEY_OUT = "Set RUNPOD_API_KEY to a key that may use this endpoint; see ryla doctor."
+_URL_OUT = "Check RUNPOD_JOBS_URL and the network; see ryla doctor."
+
+
+class Throttled(BackendUnavailable):
+    """429: asked too often. The pause is kept by the limits; nothing was done."""
+
+
+class NotReached(BackendUnavailable):
+    """No connection was made: whatever was to be sent certainly did not arrive."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A submission that was taken."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was read whole; `body` is JSON where it is an object, `text` what a person may be shown."""
+
+    status: int
+    body: dict[str, Any] | None
+    text: str
+
+
+def checked_url(url: str) -> str:
+    """The API's base without a trailing slash. Raises ValueError saying what is wrong with it, not what it is."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http:// or https:// address")
+    if parts.username or parts.password:
+        raise ValueError("holds a user or a password, and would be stored with every attempt")
+    if parts.query or parts.fragment:
+        raise ValueError("holds a query or a fragment")
+    return url.rstrip("/")
+
+
+def checked_key(key: str) -> str:
+    """The key. Raises ValueError where there is none or where no header can carry it."""
+    if not key:
+        raise ValueError("is not set")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("holds a space, a line break or a letter that no HTTP header carries")
+    return key
+
+
+def checked_id(value: str) -> str:
+    """An endpoint's or a job's id, safe in a path. Raises ValueError."""
+    if not value:
+        raise ValueError("is not set")
+    if not _ID.fullmatch(value):
+        raise ValueError("is no id of RunPod, which has letters, digits, - and _ only")
+    return value
+
+
+class JobsClient:
+    """The operations on the endpoints of one account. Lives in one event loop.
+
+    All but the submissions raise BackendUnavailable where the answer says nothing about the job: transient, unless
+    only a person can mend it. None stands for 404: an unknown endpoint, an unknown id, or an expired job.
+    """
+
+    def __init__(
+        self, url: str, key: str, limits: Limits | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        import httpx
+
+        self.url = checked_url(url)
+        self._key = checked_key(key)
+        self._limits = limits or Limits()
+        self._large = asyncio.Semaphore(1)
+        options: dict[str, Any] = {
+            "headers": {"Authorization": f"Bearer {key}", "Accept": "application/json", "Accept-Encoding": "identity"},
+            "timeout": httpx.Timeout(SILENCE_S, connect=CONNECT_S),
+            "follow_redirects": False,
+            "trust_env": False,
+            "verify": _certificates(),
+            "transport": transport,
+        }
+        self._questions = Connections(lambda: httpx.AsyncClient(**options, limits=httpx.Limits(keepalive_expiry=30.0)))
+        # A kept connection that the server closes under a submission leaves its outcome unknown: it is kept shortly.
+        self._submissions = Connections(lambda: httpx.AsyncClient(**options, limits=httpx.Limits(keepalive_expiry=2.0)))
+
+    def __repr__(self) -> str:
+        return f"JobsClient({self.url!r})"
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._questions.aclose()
+        await self._submissions.aclose()
+
+    # ---- operations
+
+    async def run(
+        self, endpoint: str, job_input: Mapping[str, Any], *, policy: Mapping[str, int], webhook: str = ""
+    ) -> Accepted:
+        """POST /run: queue a job. `policy` is {executionTimeout, ttl} in milliseconds and always sent.
+
+        Raises NotSent where it certainly was not taken, InvalidJob where it never would be, and OutcomeUnknown where
+        it may have been: then nothing was tried again.
+        """
+        content = _envelope("run", RUN_BYTES, job_input, policy, webhook)
+        answer = await self._submitted(endpoint, content)
+        job_id = str((answer.body or {}).get("id") or "")
+        if not _ID.fullmatch(job_id):
+            raise OutcomeUnknown(
+                f"{self._place(endpoint, 'run')} answers {answer.status} without a job id{answer.text}."
+            )
+        return Accepted(job_id, str((answer.body or {}).get("status", "")))
+
+    async def runsync(
+        self, endpoint: str, job_input: Mapping[str, Any], *, policy: Mapping[str, int], wait_s: float = 90.0
+    ) -> dict[str, Any]:
+        """POST /runsync: queue a job and wait for it, 1 to 300 s; the answer may still be IN_QUEUE or IN_PROGRESS.
+
+        Raises what `run` raises; a silence longer than `wait_s` leaves the outcome unknown.
+        """
+        if not 1 <= wait_s <= 300:
+            raise ValueError(f"wait_s is {wait_s}; RunPod takes 1 to 300 s")
+        content = _envelope("runsync", RUNSYNC_BYTES, job_input, policy, "")
+        params = {"wait": str(int(wait_s * 1000))}
+        answer = await self._submitted(endpoint, content, "runsync", params=params, silence_s=wait_s + SILENCE_S)
+        if answer.body is None:
+            raise OutcomeUnknown(f"{self._place(endpoint, 'runsync')} answers {answer.status}, no JSON{answer.text}.")
+        return answer.body
+
+    async def status(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
+        """GET /status/{id}; never with ?ttl, which would set the job's."""
+        return await self._question(endpoint, "status", "GET", job_id)
+
+    async def stream(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
+        """GET /stream/{id}: {"status", "stream": [{"output"}, ...]} since the last call; waits up to 10 s there."""
+        return await self._question(endpoint, "stream", "GET", job_id)
+
+    async def cancel(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
+        """POST /cancel/{id}, queued or running."""
+        return await self._question(endpoint, "cancel", "POST", job_id)
+
+    async def retry(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
+        """POST /retry/{id}: a FAILED or TIMED_OUT job once more, under its id; its old output is gone."""
+        return await self._question(endpoint, "retry", "POST", job_id)
+
+    async def health(self, endpoint: str) -> dict[str, Any]:
+        """GET /health: counts of jobs and workers; any key may be absent. Raises also where the endpoint is unknown."""
+        body = await self._question(endpoint, "health", "GET")
+        if body is None:
+            raise BackendUnavailable(
+                f"{self._place(endpoint, 'health')} answers 404: there is no such endpoint.",
+                code="unknown_endpoint",
+                retry=Retry.FATAL,
+                way_out=_endpoint_out(endpoint),
+            )
+        return body
+
+    # ---- parts
+
+    async def _submitted(
+        self, endpoint: str, content: bytes, operation: str = "run", *, silence_s: float = SILENCE_S, **request: Any
+    ) -> Answer:
+        """One POST that was taken; tried again only where it certainly did not arrive."""
+        tries, give_up = 0, self._limits.clock() + PATIENCE_S
+        while True:
+            tries += 1
+            try:
+                answer = await self._exchange(
+                    endpoint, operation, "POST", content=content, silence_s=silence_s, **request
+                )
+            except NotReached as error:
+                if tries >= CONNECT_TRIES:
+                    raise NotSent(error.message, way_out=_URL_OUT) from error
+                await self._limits.sleep(0.5 * 2**tries * self._limits.chance())
+            except Throttled as error:  # the next turn waits the pause out
+                if self._limits.clock() >= give_up:
+                    raise NotSent(error.message, code="throttled") from error
+            except BackendUnavailable as error:
+                raise OutcomeUnknown(f"{error.message} The job may have been queued.") from error
+            else:
+                return self._taken(endpoint, operation, answer)
+
+    def _taken(self, endpoint: str, operation: str, answer: Answer) -> Answer:
+        """The answer to a submission if it is a 2xx; else what its status means."""
+        status, place = answer.status, self._place(endpoint, operation)
+        if 200 <= status < 300:
+            return answer
+        message = f"{place} answers {status}{answer.text}."
+        if status in (400, 413, 422):
+            raise InvalidJob(message)
+        if status >= 500 or status == 408:
+            raise OutcomeUnknown(f"{message} The job may have been queued.")
+        code, way_out = _refusal(status, endpoint)
+        raise NotSent(message, code=code, retry=Retry.FATAL, way_out=way_out)
+
+    async def _question(self, endpoint: str, operation: str, method: str, job_id: str = "") -> dict[str, Any] | None:
+        answer = await self._exchange(endpoint, operation, method, job_id)
+        if answer.status == 404:
+            return None
+        place = self._place(endpoint, operation, job_id)
+        if 200 <= answer.status < 300:
+            if answer.body is None:
+                raise BackendUnavailable(f"{place} answers {answer.status}, but no JSON object{answer.text}.")
+            return answer.body
+        message = f"{place} answers {answer.status}{answer.text}."
+        if answer.status >= 500 or answer.status == 408:
+            raise BackendUnavailable(message)
+        code, way_out = _refusal(answer.status, endpoint)
+        raise BackendUnavailable(message, code=code, retry=Retry.FATAL, way_out=way_out)
+
+    async def _exchange(
+        self,
+        endpoint: str,
+        operation: str,
+        method: str,
+        job_id: str = "",
+        *,
+        content: bytes | None = None,
+        silence_s: float = SILENCE_S,
+        params: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request, when it is its turn. Raises Throttled, NotReached, BackendUnavailable."""
+        import httpx
+
+        path = "/".join([checked_id(endpoint), operation, *([checked_id(job_id)] if job_id else [])])
+        connections = self._questions if content is None else self._submissions
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        timeout = httpx.Timeout(silence_s, connect=CONNECT_S)
+        async with self._limits.turn(endpoint, operation) as turn:
+            with self._trouble_named(f"{self.url}/{path}"), connections.lease() as http:
+                async with (
+                    asyncio.timeout(max(ANSWER_S, silence_s)),
+                    http.stream(
+                        method,
+                        f"{self.url}/{path}",
+                        content=content,
+                        headers=headers,
+                        params=params,
+                        timeout=timeout,
+                    ) as response,
+                ):
+                    self._noted(turn, response, f"{self.url}/{path}")
+                    return await self._read(response, f"{self.url}/{path}")
+
+    def _noted(self, turn: Turn, response: httpx.Response, place: str) -> None:
+        pause = self._limits.answered(turn, response.status_code, response.headers)
+        if response.status_code == 429:
+            raise Throttled(f"{place} answers 429: asked too often; quiet for {pause:.0f} s.")
+
+    async def _read(self, response: httpx.Response, place: str) -> Answer:
+        """The whole body; a large one when no other large one is being read."""
+        body = bytearray()
+        chunks = response.aiter_bytes(64 * 1024)
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > LARGE_BYTES:
+                break
+        else:
+            return self._understood(response, body)
+        async with self._large:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > ANSWER_BYTES:
+                    raise BackendUnavailable(
+                        f"{place} sends more than {ANSWER_BYTES} bytes.",
+                        code="answer_too_large",
+                        retry=Retry.FATAL,
+                        way_out="Let the worker put its results into the store (RUNPOD_WORKER=ryla, or its BUCKET_* "
+                        "settings).",
+                    )
+            return self._understood(response, body)
+
+    def _understood(self, response: httpx.Response, body: bytearray) -> Answer:
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            found = None
+        text = "" if isinstance(found, dict) and response.is_success else self.shown(bytes(body[: 4 * SHOWN_CHARS]))
+        return Answer(response.status_code, found if isinstance(found, dict) else None, f": {text}" if text else "")
+
+    def shown(self, body: bytes) -> str:
+        """What a person may see of a body: without the key, control characters and tags, at most 500 characters."""
+        text = body.decode("utf-8", "replace").replace(self._key, "[key]")
+        if text.lstrip()[:1] == "<":
+            text = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
+        return " ".join(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", text).split())[:SHOWN_CHARS]
+
+    def _place(self, endpoint: str, operation: str, job_id: str = "") -> str:
+        return "/".join([self.url, endpoint, operation, *([job_id] if job_id else [])])
+
+    @contextmanager
+    def _trouble_named(self, place: str) -> Iterator[None]:
+        """Whatever httpx raises, as ours."""
+        import httpx
+
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotReached(
+                f"{place} cannot be reached ({error or type(error).__name__}).", way_out=_URL_OUT
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+            raise BackendUnavailable(f"{place} does not answer ({type(error).__name__}: {error}).") from error
+
+
+def _envelope(
+    operation: str, most: int, job_input: Mapping[str, Any], policy: Mapping[str, int], webhook: str
+) -> bytes:
+    """The request's body. Raises InvalidJob where RunPod would cut it off."""
+    body = {"input": job_input, "policy": dict(policy), **({"webhook": webhook} if webhook else {})}
+    content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(content) > most:
+        raise InvalidJob(
+            f"The request for /{operation} has {len(content)} bytes; RunPod takes at most {most}.",
+            way_out="Give inputs by URL (RUNPOD_WORKER=ryla with a store on S3), or fewer inputs a job.",
+        )
+    return content
+
+
+def _refusal(status: int, endpoint: str) -> tuple[str, str]:
+    """Code and way out of an answer that only a person can change."""
+    if status in (401, 403):
+        return "key_refused", _KEY_OUT
+    if status == 402:
+        return "no_balance", "Add money to the RunPod account; see ryla doctor."
+    if status == 404:
+        return "unknown_endpoint", _endpoint_out(endpoint)
+    return "refused", _URL_OUT
+
+
+def _endpoint_out(endpoint: str) -> str:
+    return f"Check that endpoint {endpoint} still exists, and RUNPOD_*_ENDPOINT_ID; see ryla doctor."
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return ssl.create_default_context()

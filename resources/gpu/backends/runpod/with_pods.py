@@ -1,0 +1,99 @@
+"""The runpod backend of a deployment that trains on pods: whatever is a pod's goes to `pods`, all else to serverless.
+
+A pod has a name, so whether it was created can be found out; it starts slower and has no time limit but ours. Which of
+the two trains is a deployment's choice (RUNPOD_TRAINING_POD_IMAGE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from resources.gpu.backend import Diagnosis, Estimate, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backends.runpod.backend import COLD_LIMIT_S, TRAINING_S, RunPodBackend
+from resources.gpu.backends.runpod.pods import KIND, Pods
+from resources.gpu.job import Job
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunPodWithPods(RunPodBackend):
+    """Serverless endpoints for pictures, one pod an attempt for each training; `pod_usd_per_s` is the dearest GPU's."""
+
+    pods: Pods | None = None
+    pod_usd_per_s: float = 0.0
+
+    def estimate(self, job: Job) -> Estimate:
+        """A pod is paid from its creation, so a slow start is money too."""
+        if not _on_a_pod(job):
+            return super().estimate(job)
+        start_s, most_s = self.pace().cold_s, COLD_LIMIT_S + self.policy.training_run_limit_s
+        rate = self.pod_usd_per_s
+        return Estimate(usd=(start_s + TRAINING_S) * rate, most_usd=most_s * rate, exec_s=TRAINING_S)
+
+    async def preflight(self, endpoints: Sequence[str]) -> None:
+        """Of the serverless ones; what a pod lacks, its creation tells before anything is paid."""
+        await super().preflight([endpoint for endpoint in endpoints if endpoint != self._address(KIND)])
+
+    async def submit(self, submission: Submission) -> str:
+        """Create a pod for a training, queue anything else."""
+        if not _on_a_pod(submission.job):
+            return await super().submit(submission)
+        return await self._asked(lambda pods: pods.submit(submission))
+
+    async def find(self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "") -> str | None:
+        """A pod is found by its name, so that None is certain."""
+        if endpoint != self._address(KIND):
+            return await super().find(attempt_id, fingerprint=fingerprint, endpoint=endpoint, claim=claim)
+        return await self._asked(lambda pods: pods.find(attempt_id, fingerprint))
+
+    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+        """Both kinds."""
+        on_pods = [remote_id for remote_id in remote_ids if _is_pod(remote_id)]
+        found = await super().poll([remote_id for remote_id in remote_ids if not _is_pod(remote_id)])
+        return found | (await self._asked(lambda pods: pods.poll(on_pods)) if on_pods else {})
+
+    def hurry(self, remote_ids: Sequence[str]) -> None:
+        """Look anew at both kinds."""
+        super().hurry([remote_id for remote_id in remote_ids if not _is_pod(remote_id)])
+        if self.pods is not None and (on_pods := [remote_id for remote_id in remote_ids if _is_pod(remote_id)]):
+            self.pods.hurry(on_pods)
+
+    async def fetch(self, remote_id: str) -> list[RemoteOutput]:
+        """From the store, for a pod."""
+        if not _is_pod(remote_id):
+            return await super().fetch(remote_id)
+        return await self._asked(lambda pods: pods.fetch(remote_id))
+
+    async def cancel(self, remote_id: str) -> None:
+        """Terminate its pod, or cancel it."""
+        if not _is_pod(remote_id):
+            return await super().cancel(remote_id)
+        return await self._asked(lambda pods: pods.cancel(remote_id))
+
+    async def diagnose(self, remote_id: str) -> Diagnosis:
+        """Of its pod, or of its endpoint."""
+        if not _is_pod(remote_id):
+            return await super().diagnose(remote_id)
+        waited_s = (await self.poll([remote_id]))[remote_id].queue_s
+        return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
+
+    def _endpoint_id(self, job: Job) -> str:
+        return KIND if _on_a_pod(job) else super()._endpoint_id(job)
+
+    async def _asked(self, question: Callable[[Pods], Awaitable[T]]) -> T:
+        """Asked in the service's loop, which the control client lives in."""
+        pods = self.pods
+        if pods is None:
+            raise ValueError("a backend with pods was put together without them")
+        return await self.service.ask(lambda _: question(pods))
+
+
+def _on_a_pod(job: Job) -> bool:
+    return job.kind == "training" and job.rating == "sfw"
+
+
+def _is_pod(remote_id: str) -> bool:
+    return remote_id.startswith(f"{KIND}/")

@@ -1,0 +1,568 @@
+"""What goes wrong with a paid job on RunPod: sent twice, or to the wrong place; lost, mixed up, charged too little."""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from resources.gpu.backend import Diagnosis, RemoteStatus, Submission
+from resources.gpu.backends.comfyui.prompt import mark_of
+from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend, execution_policy
+from resources.gpu.backends.runpod.contract import Contract
+from resources.gpu.backends.runpod.ids import RemoteId
+from resources.gpu.backends.runpod.money import Terms, priced
+from resources.gpu.backends.runpod.official import OfficialContract
+from resources.gpu.backends.runpod.ours import OurContract
+from resources.gpu.backends.runpod.service import Service
+from resources.gpu.backends.runpod.watch import Cadence, Look
+from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
+from resources.gpu.job import InputFile, Job, OutputSpec
+from resources.storage import ObjectMissing, ResultUrls, StorageError, StoreUnreachable
+from workflows.base_image import base_image
+from workflows.requests import ImageRequest
+
+URL = "http://far.example/v2"
+FINGERPRINT = "f" * 64
+ATTEMPT = "0b1f6c1e-9a52-4b52-8d7e-0d4a6f0a1b2c"
+EARLIER = "11111111-9a52-4b52-8d7e-0d4a6f0a1b2c"
+SECONDS = {"delayTime": 3000, "executionTime": 2000, "workerId": "w1"}
+FAST = Cadence(queued_s=0.01, head_s=0.01, running_min_s=0.01, grace_s=0.05, missing_s=0.005, answer_s=1.0)
+TERMS = Terms(usd_per_s=0.001, idle_timeout_s=5.0)
+
+
+class Far:
+    """RunPod with one job: `status` is what it says of it (None: 404), `health` of its workers."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, Any] | None = {"id": "job-1", "status": "IN_QUEUE"}
+        self.health: dict[str, Any] | None = {}
+        self.run = httpx.Response(200, json={"id": "job-1", "status": "IN_QUEUE"})
+        self.sent: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.stubborn = 0  # cancels that fail
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """One answer."""
+        _, _, endpoint, operation, *_ = request.url.path.split("/")
+        self.paths.append(f"{endpoint}/{operation}")
+        if operation == "run":
+            self.sent.append(json.loads(request.content))
+            return httpx.Response(self.run.status_code, content=self.run.content)
+        if operation == "cancel":
+            self.stubborn -= 1
+            if self.stubborn >= 0:
+                return httpx.Response(502)
+            if self.status is not None:
+                self.status = {"id": "job-1", "status": "CANCELLED"}
+        body = self.health if operation == "health" else self.status
+        return httpx.Response(404) if body is None else httpx.Response(200, json=body)
+
+
+class Shelf:
+    """A signing store in memory."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.results: dict[str, bytes] = {}
+        self.files: dict[tuple[str, str, str], bytes] = {}
+        self.trouble: StorageError | None = None
+
+    def has(self, kind: str, sha256: str) -> bool:
+        """True if it is there."""
+        if self.trouble:
+            raise self.trouble
+        return (kind, sha256) in self.objects
+
+    def sign_get(self, kind: str, sha256: str, *, seconds: int) -> str:
+        """A URL."""
+        return f"https://store.example/{kind}/{sha256}?for={seconds}"
+
+    def sign_result(self, fingerprint: str, attempt_id: str, names: Sequence[str], *, seconds: int) -> ResultUrls:
+        """URLs."""
+        base = f"https://store.example/results/{fingerprint}"
+        return ResultUrls(f"{base}/get", f"{base}/put", {name: f"{base}/{attempt_id}/{name}" for name in names})
+
+    def result(self, fingerprint: str) -> bytes | None:
+        """The manifest."""
+        if self.trouble:
+            raise self.trouble
+        return self.results.get(fingerprint)
+
+    def result_file(self, fingerprint: str, attempt_id: str, name: str, *, max_bytes: int) -> bytes:
+        """A file."""
+        if (fingerprint, attempt_id, name) not in self.files:
+            raise ObjectMissing(name)
+        return self.files[fingerprint, attempt_id, name]
+
+    def leave(self, *, attempt: str = ATTEMPT, fingerprint: str = FINGERPRINT, **more: Any) -> dict[str, Any]:
+        """What a worker leaves after its work; returns the result."""
+        data = b"a picture"
+        self.files[fingerprint, attempt, "front"] = data
+        file = {"name": "front", "media": "image", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        result = {"ryla": 1, "fingerprint": fingerprint, "attempt": attempt, "engine": "comfyui", "files": [file],
+                  "load_s": 1.0, "exec_s": 2.0, "reused": False, **more}  # fmt: skip
+        self.results[fingerprint] = json.dumps(result).encode()
+        return result
+
+
+@pytest.fixture
+def far() -> Far:
+    """The far side."""
+    return Far()
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """The store."""
+    return Shelf()
+
+
+@pytest.fixture
+def service(far: Far) -> Iterator[Service]:
+    """A conversation with it."""
+    service = Service(URL, "key", transport=lambda: httpx.MockTransport(far), cadence=FAST)
+    yield service
+    service.close()
+
+
+def backend_of(service: Service, contract: Contract, **more: Any) -> RunPodBackend:
+    """A backend with every endpoint and known terms."""
+
+    async def terms(_: str) -> Terms:
+        return TERMS
+
+    endpoints = more.pop("endpoints", Endpoints("img", "adult", "train", "other"))
+    return RunPodBackend(service, endpoints, contract, terms=more.pop("terms", terms), **more)
+
+
+@pytest.fixture
+def official(service: Service) -> RunPodBackend:
+    """On worker-comfyui."""
+    return backend_of(service, OfficialContract(inside=True))
+
+
+@pytest.fixture
+def ours(service: Service, shelf: Shelf) -> RunPodBackend:
+    """On our own worker."""
+    return backend_of(service, OurContract(shelf, "comfyui"))  # type: ignore[arg-type]
+
+
+def image_job(**more: Any) -> Job:
+    """One picture named front."""
+    graph = base_image("zimage-turbo", [ImageRequest("front", "photo of a 30 year old woman", "blurry", 1, 256, 256)])
+    return Job("image", graph, (OutputSpec("front", "image", 256, 256),), label="test", **more)
+
+
+def training(**more: Any) -> Job:
+    """One LoRA."""
+    return Job("training", {"steps": 1}, (OutputSpec("lora", "lora"),), label="test", **more)
+
+
+def submission(job: Job | None = None) -> Submission:
+    """One attempt."""
+    return Submission(
+        ATTEMPT, FINGERPRINT, job or image_job(), lambda _: b"input", endpoint=f"{URL}/img", queue_limit_s=900,
+        run_limit_s=1800, webhook="https://us.example/webhooks/runpod/x",
+    )  # fmt: skip
+
+
+def ask(question: Coroutine[Any, Any, Any]) -> Any:
+    """An answer, from a loop of its own."""
+    return asyncio.run(question)
+
+
+def ended(backend: RunPodBackend, remote_id: str) -> RemoteStatus:
+    """Poll until it ends."""
+
+    async def follow() -> RemoteStatus:
+        for _ in range(200):
+            try:
+                status: RemoteStatus = (await backend.poll([remote_id]))[remote_id]
+            except BackendUnavailable:
+                status = RemoteStatus("queued")
+            if status.state not in ("queued", "running"):
+                return status
+            await asyncio.sleep(0.01)
+        raise AssertionError("it never ended")
+
+    return ask(follow())
+
+
+def picture(name: str = "front_00001_.png", data: str = "", kind: str = "base64") -> dict[str, str]:
+    """One picture of worker-comfyui."""
+    return {"filename": name, "type": kind, "data": data or base64.b64encode(b"png").decode()}
+
+
+def completed(output: Any) -> dict[str, Any]:
+    """The end of the job."""
+    return {"id": "job-1", "status": "COMPLETED", "output": output, **SECONDS}
+
+
+# ---- where a job goes
+
+
+def test_endpoint_by_kind_and_rating(official: RunPodBackend) -> None:
+    """Images, trainings and nsfw images each have an endpoint; only sfw pictures fall back, and only once."""
+    img, other = f"{URL}/img", f"{URL}/other"
+    assert official.endpoint_for(image_job()) == img
+    assert official.endpoint_for(image_job(), [img]) == other
+    assert official.endpoint_for(image_job(), [img, other]) == img
+    assert official.endpoint_for(training(), [f"{URL}/train"]) == f"{URL}/train"
+    assert official.endpoint_for(image_job(rating="nsfw"), [f"{URL}/adult"]) == f"{URL}/adult"
+
+
+def test_nsfw_goes_to_its_own_endpoint_or_nowhere(service: Service) -> None:
+    """Without RUNPOD_NSFW_ENDPOINT_ID it is refused, named, and the backend is not self-run."""
+    backend = backend_of(service, OfficialContract(), endpoints=Endpoints("img", fallback="other"))
+    assert not backend.self_run
+    with pytest.raises(BackendUnavailable, match="RUNPOD_NSFW_ENDPOINT_ID"):
+        backend.endpoint_for(image_job(rating="nsfw"))
+    assert "RUNPOD_NSFW_ENDPOINT_ID is not set" in [p["message"] for p in backend.problems(image_job(rating="nsfw"))]
+    assert backend_of(service, OfficialContract()).self_run
+
+
+def test_attempts_are_followed_where_they_were_sent(official: RunPodBackend) -> None:
+    """Any endpoint of the same API is reached, also one that the settings no longer name; another API is not."""
+    assert official.reaches(f"{URL}/long-gone")
+    assert not any(official.reaches(word) for word in ("", "embedded", f"{URL}/a/b", "https://api.example/v2/img"))
+    with pytest.raises(BackendUnavailable, match="RUNPOD_JOBS_URL"):
+        ask(official.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint="https://elsewhere/v2/img"))
+
+
+def test_what_a_worker_can_never_do_is_told_before(official: RunPodBackend, ours: RunPodBackend) -> None:
+    """Worker-comfyui neither trains nor takes LoRAs; ours does both."""
+    with_lora = image_job(inputs=(InputFile("loras", "alice.safetensors", "loras", "a" * 64),))
+    assert official.problems(image_job()) == []
+    assert "RUNPOD_WORKER=ryla" in official.problems(training())[0]["details"]
+    assert "alice.safetensors" in official.problems(with_lora)[0]["details"]
+    assert ours.problems(training()) == ours.problems(with_lora) == []
+    assert ours.problems(Job("image", {"1": {"class_type": "Nope", "inputs": {}}}, ()))
+
+
+def test_profile_follows_engine_and_models(service: Service, official: RunPodBackend) -> None:
+    """Other model files are another fingerprint; the endpoint and the seed are not in it."""
+    graph = image_job().request
+    other = {n: {**b, "inputs": {**b["inputs"], **({"unet_name": "x.sft"} if "unet_name" in b["inputs"] else {})}}
+             for n, b in graph.items()}  # fmt: skip
+    assert official.profile(image_job()).startswith("runpod/comfyui/1/")
+    assert official.profile(Job("image", other, ())) != official.profile(image_job())
+    assert backend_of(service, OfficialContract(), engine="preview").profile(image_job()).startswith("runpod/preview/")
+    assert backend_of(service, OfficialContract(), engine="preview").render_domain == "preview"
+
+
+def test_estimate_without_prices_is_the_dearest(service: Service, official: RunPodBackend) -> None:
+    """The most is both deadlines' worth at the endpoint's rate, with start and idle time."""
+    dear = backend_of(service, OfficialContract(), terms=None).estimate(image_job())
+    assert dear.most_usd == pytest.approx((1800 + 600 + 10) * 0.0024)
+    ask(official.preflight([f"{URL}/img", f"{URL}/other"]))
+    assert official.estimate(image_job()).most_usd == pytest.approx((1800 + 600 + 5) * 0.001)
+    assert 0 < official.estimate(image_job()).usd < official.estimate(training()).usd
+
+
+def test_policy_is_within_bounds() -> None:
+    """Both deadlines in milliseconds; ttl covers queue and run and a minute more."""
+    assert execution_policy(900, 1800) == {"executionTimeout": 1_800_000, "ttl": 2_760_000}
+    assert execution_policy(0, 1) == {"executionTimeout": 5_000, "ttl": 61_000}
+    assert max(execution_policy(1e7, 1e7).values()) == 7 * 86_400_000
+
+
+# ---- submission
+
+
+def test_official_worker_gets_graph_pictures_and_policy(official: RunPodBackend, far: Far) -> None:
+    """Input pictures travel as base64; the graph saves under this attempt's own prefix."""
+    job = image_job(inputs=(InputFile("input", "face.png", "inputs", "a" * 64),))
+    assert ask(official.submit(submission(job))) == f"img/job-1/{FINGERPRINT}"
+    [sent] = far.sent
+    assert sent["policy"] == {"executionTimeout": 1_800_000, "ttl": 2_760_000}
+    assert sent["webhook"] == "https://us.example/webhooks/runpod/x"
+    assert sent["input"]["images"] == [{"name": "face.png", "image": base64.b64encode(b"input").decode()}]
+    assert f"front{mark_of(ATTEMPT)}" in json.dumps(sent["input"]["workflow"])
+
+
+def test_our_worker_gets_urls(ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """Inputs and outputs by presigned URL that outlives both deadlines; fingerprint and attempt inside."""
+    job = image_job(inputs=(InputFile("loras", "a.safetensors", "loras", "a" * 64),))
+    with pytest.raises(ObjectMissing, match=r"a\.safetensors"):
+        ask(ours.submit(submission(job)))
+    shelf.objects["loras", "a" * 64] = b"lora"
+    ask(ours.submit(submission(job)))
+    [sent] = far.sent
+    assert (sent["input"]["fingerprint"], sent["input"]["attempt"], sent["input"]["ryla"]) == (FINGERPRINT, ATTEMPT, 1)
+    assert sent["input"]["inputs"][0]["url"] == f"https://store.example/loras/{'a' * 64}?for=6300"
+    assert sent["input"]["outputs"][0]["put_url"].endswith(f"{ATTEMPT}/front")
+
+
+def test_silent_store_before_submission_is_certainty(ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """Nothing was sent, so nothing is unknown."""
+    shelf.trouble = StoreUnreachable("down")
+    with pytest.raises(NotSent):
+        ask(ours.submit(submission(image_job(inputs=(InputFile("input", "x.png", "inputs", "a" * 64),)))))
+    assert far.sent == []
+
+
+def test_impossible_job_is_invalid_at_submission_too(official: RunPodBackend) -> None:
+    """Whoever skips `problems` is still refused before anything is sent."""
+    with pytest.raises(InvalidJob, match="images only"):
+        ask(official.submit(submission(training())))
+
+
+# ---- unknown outcomes
+
+
+def test_nobody_knows_a_submission_without_a_trace(official: RunPodBackend, ours: RunPodBackend) -> None:
+    """The jobs API cannot be asked: OutcomeUnknown, never None."""
+    for backend in (official, ours):
+        with pytest.raises(OutcomeUnknown):
+            ask(backend.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint=f"{URL}/img"))
+
+
+def test_result_in_the_store_tells_of_its_attempt(ours: RunPodBackend, shelf: Shelf) -> None:
+    """Its own result is found and followed under a name without a job id; another attempt's is not taken for it."""
+    shelf.leave(attempt=EARLIER)
+    with pytest.raises(OutcomeUnknown):
+        ask(ours.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint=f"{URL}/img"))
+    shelf.leave()
+    found = ask(ours.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint=f"{URL}/img"))
+    assert found == f"img/-/{FINGERPRINT}"
+    status = ended(ours, found)
+    assert (status.state, status.cost_usd) == ("succeeded", None), "nobody can say what it cost"
+    assert [(o.name, o.data) for o in ask(ours.fetch(found))] == [("front", b"a picture")]
+    ask(ours.cancel(found))
+    shelf.results.clear()
+    assert ended(ours, found).state == "lost"
+
+
+def test_claim_of_a_webhook_is_verified(official: RunPodBackend, ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """It must exist, and once it has ended be this very attempt's."""
+    where = {"fingerprint": FINGERPRINT, "endpoint": f"{URL}/img", "claim": "job-1"}
+    for backend in (official, ours):
+        far.status = {"id": "job-1", "status": "IN_PROGRESS"}
+        assert ask(backend.find(ATTEMPT, **where)) == f"img/job-1/{FINGERPRINT}"
+        far.status = None
+        with pytest.raises(OutcomeUnknown):
+            ask(backend.find(ATTEMPT, **where))
+        with pytest.raises(OutcomeUnknown):
+            ask(backend.find(ATTEMPT, **{**where, "claim": "../../x"}))
+    for name, right in ((f"front{mark_of(ATTEMPT)}_00001_.png", True), (f"front{mark_of(EARLIER)}_00001_.png", False)):
+        far.status = completed({"images": [picture(name)]})
+        assert official.contract.is_of(far.status, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
+    for more, right in (({}, True), ({"attempt": EARLIER}, False), ({"attempt": EARLIER, "reused": True}, True),
+                        ({"fingerprint": "e" * 64}, False)):  # fmt: skip
+        body = completed(shelf.leave(**more))
+        assert ours.contract.is_of(body, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
+    assert not ours.contract.is_of(completed({"x": 1}), RemoteId("img", "job-1", FINGERPRINT), ATTEMPT)
+
+
+# ---- ends
+
+
+def test_finished_job_is_fetched_and_charged(official: RunPodBackend, far: Far) -> None:
+    """Pictures under the names asked for; start, run and idle time in whole seconds."""
+    remote_id = ask(official.submit(submission()))
+    far.status = completed({"images": [picture(f"front{mark_of(ATTEMPT)}_00001_.png")]})
+    status = ended(official, remote_id)
+    assert (status.state, status.queue_s, status.cold_s, status.exec_s) == ("succeeded", 0.0, 3.0, 2.0)
+    assert status.cost_usd == pytest.approx((3 + 2 + 5) * 0.001)
+    [output] = ask(official.fetch(remote_id))
+    assert (output.name, output.data) == ("front_00001_.png", b"png")
+    assert ask(official.fetch(remote_id)) == [output], "and fetched more than once"
+
+
+def test_missing_picture_is_named_where_the_job_is_known(official: RunPodBackend, far: Far) -> None:
+    """This process sent it, so it knows what was asked for."""
+    remote_id = ask(official.submit(submission()))
+    far.status = completed({"images": [picture("other_00001_.png")]})
+    assert ended(official, remote_id).error_code == "missing_output"
+
+
+@pytest.mark.parametrize("far_says", [None, {"id": "job-1", "status": "TIMED_OUT"}, completed(None), completed("?")])
+def test_result_in_the_store_saves_what_runpod_lost(
+    ours: RunPodBackend, far: Far, shelf: Shelf, far_says: dict[str, Any] | None
+) -> None:
+    """404, TIMED_OUT, COMPLETED without output: first the store is asked; without it the job is gone."""
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    far.status = far_says
+    gone = ended(ours, remote_id)
+    assert gone.state in ("lost", "failed")
+    assert gone.detail["retry"] == "transient"
+    shelf.leave()
+    assert ended(ours, remote_id).state == "succeeded"
+    if far_says is None:
+        assert ended(ours, remote_id).cost_usd is None
+        assert [o.data for o in ask(ours.fetch(remote_id))] == [b"a picture"]
+
+
+def test_result_of_another_job_is_rejected(ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """A mixed-up output is refused when it is polled and when it is fetched."""
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    far.status = completed(shelf.leave(fingerprint="e" * 64))
+    assert ended(ours, remote_id).error_code == "wrong_result"
+    with pytest.raises(OutputRejected, match="another job"):
+        ask(ours.fetch(remote_id))
+
+
+def test_result_of_another_engine_is_rejected(ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """Procedural pictures never pass for a model's."""
+    far.status = completed(shelf.leave(engine="preview"))
+    status = ended(ours, f"img/job-1/{FINGERPRINT}")
+    assert (status.error_code, status.detail["retry"]) == ("wrong_engine", "fatal")
+
+
+def test_damaged_result_files_are_rejected(ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
+    """Size and hash are held to the worker's word; what is gone is lost; a silent store is asked again."""
+    far.status = completed(shelf.leave())
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    shelf.files[FINGERPRINT, ATTEMPT, "front"] = b"A picture"
+    with pytest.raises(OutputRejected, match="vouched"):
+        ask(ours.fetch(remote_id))
+    shelf.files.clear()
+    with pytest.raises(JobLost):
+        ask(ours.fetch(remote_id))
+    far.status = completed({"ryla": 2})
+    with pytest.raises(OutputRejected, match="ryla"):
+        ask(ours.fetch(remote_id))
+    far.status, shelf.trouble = None, StoreUnreachable("down")
+    with pytest.raises(BackendUnavailable):
+        ask(ours.fetch(remote_id))
+
+
+def test_expired_result_of_the_official_worker_is_lost(official: RunPodBackend, far: Far) -> None:
+    """RunPod keeps it for 30 minutes, and nobody else does."""
+    far.status = None
+    with pytest.raises(JobLost, match="30 minutes"):
+        ask(official.fetch(f"img/job-1/{FINGERPRINT}"))
+
+
+def test_unknown_names_are_lost_never_left_out(official: RunPodBackend) -> None:
+    """What is none of ours is told so, whatever else is asked."""
+    assert ended(official, "nonsense").state == "lost"
+    with pytest.raises(InvalidJob):
+        ask(official.fetch("nonsense"))
+    official.hurry(["nonsense", f"img/job-1/{FINGERPRINT}"])
+
+
+# ---- cancelling, diagnosing
+
+
+@pytest.mark.parametrize(
+    ("health", "cost"),
+    [({"workers": {"initializing": 0, "idle": 0, "running": 3}}, 0.0), ({"workers": {"initializing": 1}}, 0.006),
+     ({}, 0.006), (None, 0.006)],
+)  # fmt: skip
+def test_cancelled_in_the_queue_costs_what_a_start_may_cost(
+    official: RunPodBackend, far: Far, health: dict[str, Any] | None, cost: float
+) -> None:
+    """Nothing, if no worker was coming; else its start and idle time. A failing cancel is repeated."""
+    remote_id = ask(official.submit(submission()))
+    far.health, far.stubborn = health, 1
+    ask(official.cancel(remote_id))
+    status = ended(official, remote_id)
+    assert (status.state, status.detail.get("retry")) == ("cancelled", None)
+    assert status.cost_usd == pytest.approx(cost)
+    ask(official.cancel(remote_id))
+
+
+def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) -> None:
+    """404 means that it has ended."""
+    far.status = None
+    ask(official.cancel(f"img/job-1/{FINGERPRINT}"))
+    assert "img/cancel" in far.paths
+
+
+def test_diagnosis_from_counts_alone(official: RunPodBackend, far: Far) -> None:
+    """Without the control API /health tells what it counts, and nothing is an answer too."""
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    assert ask(official.diagnose(remote_id)).code == "unknown"
+    official._health.clear()
+    far.health = {"workers": {"idle": 0, "running": 0}, "jobs": {"inQueue": 4, "failed": "many"}}
+    told = ask(official.diagnose(remote_id))
+    assert (told.code, told.hopeless) == ("no_workers", False)
+    assert "4 jobs wait" in told.text
+
+
+class Doctor:
+    """A diagnoser that knows everything."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def preflight(self, endpoint_id: str) -> None:
+        """Refuse one endpoint."""
+        self.asked.append(endpoint_id)
+        if endpoint_id == "adult":
+            raise BackendUnavailable("max workers 0", code="max_workers_0", retry=Retry.FATAL)
+
+    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
+        """Name the cause."""
+        self.asked.append((endpoint_id, job_id, waited_s >= 0))
+        return Diagnosis("throttled", "no GPU is free")
+
+
+def test_diagnoser_is_asked_where_there_is_one(service: Service) -> None:
+    """Preflight and diagnosis are its own words."""
+    doctor = Doctor()
+    backend = backend_of(service, OfficialContract(), diagnoser=doctor)
+    ask(backend.preflight([f"{URL}/img", f"{URL}/img"]))
+    with pytest.raises(BackendUnavailable, match="max workers 0"):
+        ask(backend.preflight([f"{URL}/adult"]))
+    assert ask(backend.diagnose(f"img/job-1/{FINGERPRINT}")).code == "throttled"
+    assert doctor.asked == ["img", "adult", ("img", "job-1", True)]
+
+
+def test_endpoint_that_does_not_exist_is_told_before_anything_is_paid(official: RunPodBackend, far: Far) -> None:
+    """/health answers 404: fatal, with the setting to look at."""
+    far.health = None
+    with pytest.raises(BackendUnavailable, match="no such endpoint") as caught:
+        ask(official.preflight([f"{URL}/img"]))
+    assert caught.value.retry is Retry.FATAL
+
+
+# ---- money
+
+
+def cost_of(status: RemoteStatus, **more: Any) -> RemoteStatus:
+    """The status, priced."""
+    warming = more.pop("warming", None)
+    return priced(Look(status, **more), TERMS, cold_limit_s=600.0, warming=warming)
+
+
+DONE = RemoteStatus("succeeded", queue_s=3.2, exec_s=2.5, cost_usd=None, worker="w1")
+
+
+def test_warm_worker_is_not_charged_a_start() -> None:
+    """It was busy a moment ago; after a pause longer than its idle timeout it started anew."""
+    assert cost_of(DONE, gap_s=1.0).cost_usd == pytest.approx((3 + 5) * 0.001)
+    assert cost_of(DONE, gap_s=1.0).queue_s == 3.2
+    assert cost_of(DONE, gap_s=6.0).cost_usd == pytest.approx((3 + 4 + 5) * 0.001)
+    assert cost_of(DONE, gap_s=float("inf")).cold_s == 3.2
+    assert cost_of(replace(DONE, queue_s=5000.0), gap_s=float("inf")).cold_usd == pytest.approx(0.6)
+
+
+def test_requeued_job_is_charged_for_all_its_runs() -> None:
+    """Two workers may have run for as long as it existed; submitted elsewhere, nobody can say."""
+    assert cost_of(DONE, requeues=1, elapsed_s=20.0).cost_usd == pytest.approx((21 + 2 * 5) * 0.001)
+    assert cost_of(DONE, requeues=1).cost_usd is None
+
+
+def test_end_without_a_time_is_charged_by_the_clock() -> None:
+    """A cancelled run that tells no time: at most since its submission."""
+    stopped = RemoteStatus("cancelled", cost_usd=None)
+    assert cost_of(stopped, elapsed_s=10.0, ran=True).cost_usd == pytest.approx((11 + 5) * 0.001)
+    assert cost_of(stopped, elapsed_s=10.0, warming=False).cost_usd == 0.0
+    assert cost_of(stopped).cost_usd is None
+    assert cost_of(RemoteStatus("lost", cost_usd=None), elapsed_s=10.0).cost_usd is None
+
+
+def test_worker_that_fails_again_and_again_is_named() -> None:
+    """Three jobs in a row: the note says which, and another worker is tried."""
+    broken = RemoteStatus("failed", worker="w1", exec_s=1.0, error="CUDA error", error_code="gpu_fault")
+    assert "w1" in cost_of(broken, worker_failures=3, gap_s=0.0).error
+    assert cost_of(broken, worker_failures=3).detail["retry"] == "elsewhere"
+    assert cost_of(broken, worker_failures=2).error == "CUDA error"
