@@ -1,13 +1,15 @@
-"""The word lists of the safety screen.
+"""The word lists of the safety screen: English, and what all languages share.
 
-Belongs here: data only, each list with what it is for. The rules that read them are in `safety`.
-All entries are normalised: lower case a-z. A term blocks as a whole word, never as a part of one ("kidney" passes).
+Belongs here: data only, each list with what it is for. Does not belong here: other languages (`safety_languages`), the
+rules that read the lists (`safety`, `safety_age`, `safety_person`).
+All entries are folded: lower case a-z. A term blocks as a whole word, never as a part of one ("kidney" passes).
 """
 
 from typing import Final
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a list that is written as one text."""
     return frozenset(text.split())
 
 
@@ -15,111 +17,156 @@ WAYS_OUT: Final = {
     "minor_term": "Describe an adult: write 'woman' or 'man', and leave out every word for a minor.",
     "school_role": "Describe an adult: leave out school roles and uniforms.",
     "age_under_18": "Leave out numbers that can be read as an age under 18; the age comes from the config.",
-    "too_long": "Shorten it to 20,000 characters.",
-    "unreadable": "Write it in Latin letters, without control characters.",
+    "real_person": "Describe features of your own, not a person who exists.",
+    "too_long": "Shorten it to 8,000 characters.",
+    "too_many_numbers": "Leave most of the numbers out.",
+    "unreadable": "Write it in English or another language of docs/safety.md, without control characters.",
 }
 
 # Nouns and adjectives for minors. "girl" and "boy" are among them: prompts say "woman" and "man".
-MINOR_TERMS: Final = _words("""
-    child children childlike childish kid kids kiddo kiddie kiddies minor minors underage underaged juvenile juveniles
-    teen teens teenage teenaged teenager teenagers teeny preteen preteens tween tweens adolescent adolescents
-    adolescence pubescent prepubescent prepubertal puberty toddler toddlers infant infants newborn newborns baby babies
-    babyface babyfaced youngster youngsters youth youths youthful girl girls girly girlish boy boys boyish loli lolis
-    lolita lolicon shota shotas shotacon jailbait nymphet schoolage
+MINOR_TERMS: Final = words("""
+    child children childlike childish childs kid kids kiddo kiddos kiddie kiddies kiddy minor minors underage underaged
+    juvenile juveniles teen teens teenz teenage teenaged teenager teenagers teenie teenies teeny teenybopper
+    teenyboppers
+    tenager teeneger teenagey preteen preteens tween tweens tweenie adolescent adolescents adolescence pubescent
+    prepubescent prepubertal puberty toddler toddlers toddlerhood infant infants infantile newborn newborns baby babies
+    babyface babyfaced babygirl babyboy youngster youngsters youngling younglings youth youths youthful girl girls girly
+    girlie girlies girlish girlchild gurl gurls grl girlz boy boys boyish boyz kidz manchild childe lass lasses lassie
+    lassies laddie laddies loli lolis lolita lolitas lolicon shota shotas shotacon jailbait nymphet nymphets schoolage
+    chibi shoujo shojo bishoujo bishojo shounen shonen bishounen bishonen youngest orphan orphans diaper diapers
+    pacifier pacifiers daughter daughters quinceanera moppet
     """)
-SCHOOL_TERMS: Final = _words("""
+SCHOOL_TERMS: Final = words("""
     schoolgirl schoolgirls schoolboy schoolboys schoolkid schoolkids schoolchild schoolchildren schooler schoolers
-    highschool highschooler highschoolers preschool preschooler preschoolers kindergarten kindergartner kindergartener
-    kindergarteners cheerleader cheerleaders sophomore seifuku
+    schoolmate schoolmates schoolyard schoolbag highschool highschooler highschoolers preschool preschooler
+    preschoolers kindergarten kindergartner kindergartener kindergarteners cheerleader cheerleaders sophomore sophomores
+    freshman seifuku pupil prom homeroom playground daycare
     """)
-# Written apart, two tokens make one blocked word: "pre teen", "under-age".
-COMPOUNDS: Final = frozenset({"preteen", "underage", "underaged", "jailbait", "babyface", "babyfaced", "lolicon"})
+# Two words that are one blocked word written apart; `safety` also joins the halves of any longer term.
+COMPOUNDS: Final = words("preteen underage underaged jailbait babyface babyfaced lolicon")
+# Halves that are words of their own: "10 min or less", "lol is", "shot a photo".
+NEVER_JOINED: Final = words("minor shota lolis lolita childs daughters highschool")
+_SCHOOLS = "high middle elementary primary grade secondary junior grammar boarding nursery"
+_PHRASES: Final = {
+    "school_role": """
+        junior high;school uniform;school uniforms;school student;school age;school aged;school outfit;school skirt;
+        school desk;school bag;school backpack;school dance;school locker;school playground;at school;
+        in school;goes to school;going to school;walks to school;walking to school;after school;still in school;
+        school classroom;school break;first grader;student uniform;cheer squad;cheer team;home room;
+        """
+    + ";".join(f"{kind} school" for kind in _SCHOOLS.split()),
+    "minor_term": """
+        very young;too young;so young;looks young;looking young;look young;looks younger;look younger;young looking;
+        younger looking;young body;young face;young lad;young lads;young one;young ones;not adult;
+        not an adult;not yet an adult;sweet sixteen;little one;little ones;little sister;little brother;little sis;
+        little bro;kid sister;lil sis;little lady;little princess;her son;his son;their son;young son;little son;
+        age regression;age regressed;coming of age;barely legal;just legal;newly legal;not legal;not of age;
+        under the legal age;underneath the legal age;childhood photo;childhood picture;childhood self;bat mitzvah;
+        bar mitzvah;first communion;joshi kosei;joshi kousei
+        """,
+}
 PHRASES: Final = {
-    **dict.fromkeys(
-        ["high school", "middle school", "elementary school", "primary school", "grade school", "secondary school"],
-        "school_role",
-    ),
-    **dict.fromkeys(["junior high", "nursery school", "school uniform", "school student", "school age"], "school_role"),
-    **dict.fromkeys(["first grader", "school skirt", "student uniform", "school outfit"], "school_role"),
-    **dict.fromkeys(["very young", "too young", "so young", "looks young", "looking young"], "minor_term"),
-    **dict.fromkeys(["young looking", "young body", "young face", "not adult", "sweet sixteen"], "minor_term"),
-    **dict.fromkeys(["not an adult", "under eighteen", "not yet eighteen", "below eighteen"], "age_under_18"),
-    **dict.fromkeys(["younger than eighteen", "almost eighteen", "nearly eighteen"], "age_under_18"),
+    phrase.strip(): code
+    for code, phrases in _PHRASES.items()
+    for phrase in phrases.replace("\n", " ").split(";")
+    if phrase.strip()
 }
-STUDENT: Final = frozenset({"student", "students"})
-ADULT_STUDENT: Final = frozenset(
-    {"university", "college", "graduate", "postgraduate", "phd", "medical", "law", "doctoral"}
-)
+STUDENT: Final = words("student students")
+ADULT_STUDENT: Final = words("university college graduate postgraduate phd medical law doctoral masters mature mba")
+# Occupations of adults: a teacher may name the school.
+ADULT_AFTER_SCHOOL: Final = words("teacher teachers principal headmaster headmistress")
 HARMLESS_AFTER: Final[dict[str, frozenset[str]]] = {
-    "baby": frozenset({"blue", "pink"}),
-    "minor": frozenset({"scar", "scars", "detail", "details", "key", "chord", "flaw", "flaws", "imperfections"}),
+    "baby": words("blue pink grand hair hairs oil"),
+    "minor": words("""
+        scar scars detail details key keys chord chords flaw flaws imperfections imperfection blemish blemishes role
+        injury changes adjustments edits wear scratches retouching league seventh scale
+        """),
+    "kid": words("glove gloves leather suede mohair"),
+    "pupil": words("size dilation reflection reflections"),
+    "daughter": words("of"),
+    "youngest": words("professor surgeon partner"),
+    "teeny": words("tiny weeny"),
 }
-SPELLABLE: Final = (*sorted(term for term in MINOR_TERMS | SCHOOL_TERMS if len(term) >= 4), "kid", "boy")
-MINOR_EMOJI: Final = frozenset("\U0001f476\U0001f467\U0001f466\U0001f9d2")  # baby, girl, boy, child
-
-# Leetspeak; "1" is tried as i and as l by the screen itself.
-LEET: Final = str.maketrans({"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "!": "i"})
-# Cyrillic and Greek letters that look Latin.
-LOOK_ALIKES: Final = str.maketrans(
-    dict(
-        zip(
-            "\u0430\u0435\u043e\u0440\u0441\u0445\u0443\u0456\u0458\u0455\u0501\u043a\u043c\u0442\u043d",
-            "aeopcxyijsdkmth",
-            strict=True,
-        )
-    )
-    | dict(zip("\u03b1\u03b5\u03bf\u03c1\u03c7\u03b9\u03ba\u03bd\u03c4\u03c5", "aeopxikvtu", strict=True))
-    | {
-        "\u0131": "i",
-        "\xf8": "o",
-        "\u0142": "l",
-        "\u0111": "d",
-        "\xf0": "d",
-        "\xe6": "ae",
-        "\u0153": "oe",
-        "\xfe": "th",
-    }
-    | {"\u2019": "'", "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": "-", "\u2044": "/"}
+HARMLESS_BEFORE: Final[dict[str, frozenset[str]]] = {
+    "minor": words("b c d e f g flat sharp asia ursa canis leo"),  # "A minor" is not told from "a minor"
+    "pupil": words("left right eye dilated"),
+}
+HARMLESS_ENDINGS: Final = {("baby", "s", "breath")}  # a flower
+MINOR_EMOJI: Final = frozenset(
+    "\U0001f476\U0001f467\U0001f466\U0001f9d2\U0001f47c\U0001f6bc\U0001f6b8\U0001f46a\U0001f931"
 )
+
+# ---- ages
 
 _WORDED = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-NUMBERS: Final = {word: n for n, word in enumerate(_WORDED.split(), start=1)}
-TEEN_NUMBERS: Final = frozenset(word for word, n in NUMBERS.items() if n > 10)
-TENS: Final = frozenset({"twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"})
-FIRST_MINOR_BIRTH_YEAR: Final = 2009  # under 18 in 2026; the passing of time only makes it stricter
+_ORDINALS = """
+    first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth
+    sixteenth seventeenth
+    """
+NUMBERS: Final = {word: n for n, word in enumerate(f"{_WORDED} eighteen".split(), start=1)}
+ORDINALS: Final = {word: n for n, word in enumerate(_ORDINALS.split(), start=1)}
+_ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii"
+ROMAN: Final = {word: n for n, word in enumerate(_ROMAN.split(), start=1)}
+TEEN_NUMBERS: Final = frozenset(word for word, n in NUMBERS.items() if 10 < n < 18)
+TENS: Final = words("twenty thirty forty fifty sixty seventy eighty ninety hundred")
+FIRST_MINOR_BIRTH_YEAR: Final = 2008  # some are 17 until the end of 2026; the passing of time only makes it stricter
+LAST_BIRTH_YEAR: Final = 2099
 
-JOINERS: Final = frozenset({"-", ".", "'", ":", "=", "~", "_", "+"})  # skipped between a number and its neighbour
-AGE_UNITS: Final = frozenset({"yo", "yos", "yrs", "yr", "y", "yearold", "yearolds", "summers", "winters", "birthday"})
-YEARS: Final = frozenset({"year", "years"})
-TIME_UNITS: Final = YEARS | {"month", "months", "week", "weeks", "day", "days"}
-AFTER_A_SPAN: Final = _words(
-    "of ago in later as experience together abroad since before after with on at for now running"
-)
-AGE_WORDS: Final = frozenset({"age", "aged", "ages", "turned", "turning", "turns"})
-AGE_LEADS: Final = _words(
-    "is am was be shes hes im s m looks look looking only just nearly almost barely around about under below"
-)
+JOINERS: Final = frozenset({"-", ".", "'", ":", "=", "~", "_", "+", '"', "*"})  # between a number and its neighbour
+AGE_UNITS: Final = words("yo yos yrs yr y yearold yearolds summers winters birthday bday")
+YEARS: Final = words("year years")
+TIME_UNITS: Final = YEARS | words("month months week weeks day days")
+AFTER_A_SPAN: Final = words("""
+    of ago in later as experience together abroad since before after with on at for now running career mortgage marriage
+    relationship anniversary contract plan tenure veteran lease warranty working teaching sober
+    """)
+AGE_WORDS: Final = words("age aged ages turned turning turns edad idade alter eta leeftijd wiek")
+AGE_LEADS: Final = words("""
+    is am was be shes hes im s m looks look looking only just nearly almost barely around about under below like on
+    appears seems
+    """)
 # Between an age word and its number: "age of about 12", "aged only 15".
-AGE_FILLERS: Final = _words("of is was about around only just like to at under below a approx than ( group range s")
-ORDINAL_ENDINGS: Final = frozenset({"st", "nd", "rd", "th"})
-BIRTHDAYS: Final = frozenset({"birthday", "bday", "grade", "grader", "graders"})
+AGE_FILLERS: Final = words(
+    "of is was about around only just like to at under below a approx than between ( group range s"
+)
+ORDINAL_ENDINGS: Final = words("st nd rd th")
+BIRTHDAYS: Final = words("birthday bday grade grader graders")
+BORN: Final = words("""
+    born birth birthyear birthdate dob b nee nes nacida nacido nascida nascido geboren geb nata nato urodzona
+    urodzony fodd dogum
+    """)
+# "under 21" may be a minor, "just turned 18" is meant to look like one.
+LIMITS: Final = words("under below younger less < before")
+LIMIT_TAILS: Final = words("younger under less below")
+NEVER_18_YET: Final = words("almost nearly barely not yet turned turning only freshly newly sub pre un til until")
+MAX_LIMIT: Final = 21
+OLD_THINGS: Final = words("whisky whiskey scotch rum malt brandy wine cheese car house building truck camera")
 # What may be counted, or measured: a number before one of these is no age.
-COUNTED: Final = _words("""
+COUNTED: Final = words("""
     mm cm km ft feet inch inches kg lb lbs mp megapixel megapixels px pixel pixels k sec secs second seconds
-    ms min mins minute minutes hour hours hz fps ev iso am pm percent bit stops degrees
+    ms min mins minute minutes hour hours hz fps ev iso am pm percent bit stops degrees degree c % oclock o
     image images picture pictures photo photos shot shots frame frames option options take takes lens lenses panel
     tattoo tattoos piercing piercings ring rings cat cats dog dogs horse horses plant plants tree trees flower flowers
     country countries city cities language languages book books film films marathon marathons step steps times people
     persons adults women men friends sisters brothers light lights candle candles
-    table tables chair chairs window windows button buttons floor floors storey stories mile miles
+    table tables chair chairs window windows button buttons floor floors storey stories mile miles meter meters metre
+    metres dollars euros pounds usd eur seat seats guests employees colleagues patients clients novels songs albums
+    awards medals paintings sculptures restaurants hotels cups espressos beers bottles glasses string strings rows
+    layers points pages chapters episodes seasons series models cars bikes boats rooms apartments
+    exposures versions variations panels looks outfits dresses suits coats shoes shirts pairs gears speeds karat carat
+    roses petals toes fingers foot artists stars stripes suitcases monitors screens columns arches balloons players
+    fotos foto imagenes imagens bilder euro stunden minuten heures horas ore uur
     """)
+STREETS: Final = words("street avenue road lane boulevard square highway motorway rue strasse calle via plaza")
 # What is numbered: a number after one of these is no age.
-NUMBERED: Final = _words("""
+NUMBERED: Final = words("""
     iso no number nr version v option take shot seed size chapter part scene level stage room floor table apartment
     channel formula route highway gate track january february march april june july august september october november
-    december top
+    december top seat bus line tram pier platform suite act episode season volume windows iphone apollo eos leica canon
+    nikon sony fuji fujifilm galaxy pixel model mark article section page row # $
     """)
+MONTHS: Final = words("january february march april june july august september october november december of")
 # The words (or the end) after "is 8" that make it an age, where "is 8 steps away" is none.
-SENTENCE_GOES_ON: Final = _words(
-    ", ; ! ? ( ) / and with but or in at on who wearing has having smiling that which as from now today soon"
+SENTENCE_GOES_ON: Final = words(
+    ", ; ! ? ( ) / and with but or in at on who wearing has having smiling that which as from now today soon going"
 ) | {""}

@@ -1,113 +1,151 @@
 """What must never get past the safety screen, and what it must not block."""
 
-import contextlib
-import time
+import hashlib
+import sys
+import unicodedata
+from collections.abc import Callable
 
 import pytest
 
-from ryla_assets.domain import safety
+from ryla_assets.domain import safety, safety_languages, safety_words
 from ryla_assets.domain.errors import UnsafeText
-from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE, adult_phrase, screen
+from ryla_assets.domain.safety import MAX_TEXT, MINOR_SAFETY_NEGATIVE, adult_phrase, block_record, screen
+from ryla_assets.domain.safety_person import DenyList
+from ryla_assets.domain.safety_text import MAX_GROWTH, MAX_NUMBERS, Unread, fold, read
 from ryla_assets.prompts.catalogue import catalogue
+from tests.unit.safety_sets import DOCS, FOLDER, Case, cases, code_of, rewrite, wrong
 
-HARMLESS = [
-    *("8 images", "35mm lens", "shot at 1/16 s", "iso 16", "16:9", "f/1.4", "f/16", "16 mm lens", "16-35mm zoom"),
-    *("85mm f/1.8 at 1/125 s", "aperture is 1.4", "4k photo, 8k uhd", "version 2.1, 1024x1024", "16 megapixels"),
-    *("34-year-old adult woman", "a 21-year-old adult man", "forty-two, loves two cats", "twenty-seven", "5'11 tall"),
-    *("12 years of experience as a photographer", "10 days in Rome", "size 8 shoes", "one of the best", "ten shots"),
-    *("baby blue dress", "a minor scar on the chin", "the 16th century castle", "cowboy boots, boyfriend jeans"),
-    *(
-        "open 24/7",
-        "since childhood",
-        "dilated pupils",
-        "university student of law",
-        "kidney beans",
-        "old-school music",
-    ),
-    *("two hands, three buttons", "8 candles, and 12 chairs", "young adult woman", "3 tattoos", "in 2012 she moved"),
-    *("at the age of 30 she had 2 cats", "age 30, 2 cats", "middle-aged woman with 3 tattoos", "Søren Łukasz", "Zoë"),
-    *("mara_lind", "mara-lind-2", "naïve café", "U S A", "", "   "),
-]
-AGES = [
-    *("17", "seventeen", "17yo", "age 12", "aged 16", "age: 15", "she is 8", "woman, 8, smiling", "12 years old"),
-    *(
-        "sixteen year old",
-        "16-year-old",
-        "15 y/o",
-        "13 yrs",
-        "14 y.o.",
-        "she turned 16",
-        "12th birthday",
-        "17.",
-        "(16)",
-    ),
-    *("16-17 years", "ages 12-15", "nine years old", "she is nine", "looks fifteen", "barely 16 and pretty", "17f"),
-    *("born in 2012", "6 months old", "17 years", "she's 17", "16, blonde", "5 year-old", "age of eleven", "17 m"),
-    *("16/17 years old", "a 16.5 year old", "she's 16/17", "she is 16.5", "17°", "under eighteen", "ages of 16 to 20"),
-    *("１７", "١٧", "s3v3nteen", "00017", "aged about 15", "age group 12", "she is 16 in this", "twelve"),
-]
-MINORS = [
-    *("kid", "baby", "minor", "teen", "preteen", "pre teen", "under age", "under-age", "loli", "girl", "boy", "1girl"),
-    *("ch1ld", "t33n", "k1ds", "l0li", "1oli", "c h i l d", "c-h-i-l-d", "ch-ild", "b o y", "CHILD", "Children's"),
-    *("𝓉𝑒𝑒𝓃", "te\u200ben", "tëen", "t\u0435en", "a girl of 30", "very young woman", "young-looking", "\U0001f467"),
-]
-SCHOOL = [
-    *("schoolgirl", "school girl's uniform", "school-age", "SCHOOL_UNIFORM", "sch00lgirl", "s c h o o l g i r l"),
-    *("high school", "student", "student uniform", "cheerleader", "kindergarten"),
-]
+TABLE = cases("table")
+CODES = {
+    "age": {"age_under_18", "minor_term"},
+    "minor": {"minor_term", "age_under_18", "school_role"},
+    "school": {"school_role", "minor_term"},
+    "person": {"real_person"},
+    "unread": {"unreadable"},
+}
+# sha256 of held_out.tsv. Whoever changes the set makes its numbers worthless: they would no longer be of unseen texts.
+HELD_OUT_SHA256 = "9b2624626f356ca490dbad336afd32f3f89fa4e3368ec890a875b25f41b20732"
 
 
-def code_of(text: str) -> str:
-    with pytest.raises(UnsafeText) as caught:
-        screen(text, field="bio")
-    return str(caught.value.value)
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: f"{case.language}-{case.kind}-{case.text!a}")
+def test_table(case: Case) -> None:
+    """Each text of the table is blocked or passes as it must, for a reason of its kind."""
+    code = code_of(case.text)
+    assert bool(code) == case.must_block
+    if case.must_block and case.kind in CODES:
+        assert code in CODES[case.kind]
 
 
-@pytest.mark.parametrize("text", HARMLESS)
-def test_harmless_text_is_not_blocked(text: str) -> None:
-    """Lenses, shutter speeds, counts, adult ages and everyday words pass."""
-    screen(text, field="bio")
+def test_table_is_large_and_has_no_text_twice() -> None:
+    """At least 300 texts, both directions well filled."""
+    texts = [case.text for case in TABLE]
+    assert len(set(texts)) == len(texts) >= 300
+    assert min(sum(case.must_block for case in TABLE), sum(not case.must_block for case in TABLE)) >= 100
 
 
-@pytest.mark.parametrize("text", AGES)
-def test_age_under_18_is_blocked_however_written(text: str) -> None:
-    """Digits, words, units, birthdays, birth years, other scripts' digits, leetspeak."""
-    assert code_of(text) in {"age_under_18", "minor_term"}
+def test_held_out_set_was_not_touched_and_shares_no_text_with_the_table() -> None:
+    """Its numbers are of texts that no rule was made for."""
+    assert hashlib.sha256((FOLDER / "held_out.tsv").read_bytes()).hexdigest() == HELD_OUT_SHA256
+    assert not {case.text for case in cases("held_out")} & {case.text for case in TABLE}
+    assert len(cases("held_out")) >= 100
 
 
-@pytest.mark.parametrize("text", MINORS)
-def test_word_for_a_minor_is_blocked_however_spelled(text: str) -> None:
-    """Plain, leetspeak, separators, single letters, accents, look-alikes, invisible letters, emoji."""
-    assert code_of(text) == "minor_term"
+def test_published_numbers_are_a_fresh_count() -> None:
+    """docs/safety.md says what the screen does today; count anew: python -m tests.unit.safety_sets"""
+    document = DOCS.read_text(encoding="utf-8")
+    assert document == rewrite(document)
 
 
-@pytest.mark.parametrize("text", SCHOOL)
-def test_school_role_is_blocked(text: str) -> None:
-    """School roles and uniforms have no place on an adult character."""
-    assert code_of(text) in {"school_role", "minor_term"}
+def test_held_out_rates_do_not_rot() -> None:
+    """A change that lets a tenth of unseen texts through, or blocks a tenth of harmless ones, is no improvement."""
+    missed = wrong("held_out")
+    assert sum(case.must_block for case in missed) <= 9
+    assert sum(not case.must_block for case in missed) <= 8
 
 
-@pytest.mark.parametrize("text", ["девочка", "少女", "woman\x00", "chi\x07ld", "\ud83d"])
+@pytest.mark.parametrize("text", ["woman\x00", "chi\x07ld", "\ud83d", "\ue000", "&amp;amp;amp;amp;#99;hild", "\ufdfa"])
 def test_text_that_cannot_be_read_is_refused(text: str) -> None:
-    """The screen reads English in Latin letters: what it cannot read it does not pass."""
+    """Controls, halves of characters, private characters, escapes in escapes in escapes, one sign for a sentence."""
     assert code_of(text) == "unreadable"
 
 
-def test_long_text_is_refused_unread() -> None:
-    """Over 20,000 characters there is no screening, only refusal."""
-    assert code_of("adult woman " * 2000) == "too_long"
-
-
 @pytest.mark.parametrize(
-    "hostile",
-    ["9" * 20_000, "1 " * 10_000, "a " * 10_000, "1/" * 10_000, "a1" * 10_000, "-" * 20_000, "minor " * 3_333],
+    "text", ["\\u0063hild", "\\x63hild", "%63%68ild", "&#99;&#104;ild", "&amp;#99;hild", "te%E2%80%8Ben"]
 )
-def test_hostile_text_costs_no_time(hostile: str) -> None:
-    """The worst texts of the full length stay linear: measured 0.2 s, where a quadratic rule takes minutes."""
-    started = time.perf_counter()
-    with contextlib.suppress(UnsafeText):
-        screen(hostile, field="bio")
-    assert time.perf_counter() - started < 3
+def test_escaped_word_is_read(text: str) -> None:
+    """Whoever renders the text later may undo its escapes."""
+    assert code_of(text) == "minor_term"
+
+
+@pytest.mark.parametrize("text", ["50% off", "100% wool & silk", "C:\\photos", "R&B singer", "AT&T tower", "%fabric"])
+def test_sign_of_an_escape_by_itself_is_harmless(text: str) -> None:
+    """A percent sign, an ampersand and a backslash are punctuation."""
+    assert code_of(text) == ""
+
+
+def test_long_text_is_refused_unread() -> None:
+    """Over the limit there is no screening, only refusal."""
+    assert code_of("a" * (MAX_TEXT + 1)) == "too_long"
+    assert code_of("woman " * (MAX_TEXT // 6)) == ""
+
+
+def test_text_full_of_numbers_is_refused() -> None:
+    """Each number costs a look around: a bound on them is a bound on the work."""
+    assert code_of("8 images " * MAX_NUMBERS) == ""
+    assert code_of("8 images " * (MAX_NUMBERS + 1)) == "too_many_numbers"
+    assert code_of("two images " * (MAX_NUMBERS + 1)) == "too_many_numbers"
+
+
+def test_pile_of_marks_is_gone_before_normalising() -> None:
+    """Unicode sorts marks in quadratic time; what is normalised has none to sort."""
+    pile = "a" + "\u0323\u0301" * 4000
+    assert read(pile).plain == "a"
+    assert read("te" + "\u0323\u0301" * 400 + "en").words == ["teen"]
+
+
+@pytest.mark.parametrize("sign", ["\u3316", "\ufb03", "\u3326"])
+def test_text_that_unfolds_is_bounded(sign: str) -> None:
+    """A character may stand for eighteen; a text may not grow beyond a small factor."""
+    try:
+        assert len(read(sign * 5000).plain) <= MAX_GROWTH * 5000 + 100
+    except Unread:
+        assert len(unicodedata.normalize("NFKC", sign)) > MAX_GROWTH
+
+
+HOSTILE: list[Callable[[int], str]] = [
+    lambda n: "a" * n,
+    lambda n: "ea1" * (n // 3),
+    lambda n: "a " * (n // 2),
+    lambda n: "a\u200b" * (n // 2),
+    lambda n: "e\u0301" * (n // 2),
+    lambda n: "a\u0430" * (n // 2),
+    lambda n: "a. " * (n // 3),
+    lambda n: "looks like a " * (n // 13),
+    lambda n: "\u4e8c " * (n // 2),
+]
+
+
+def calls(text: str) -> int:
+    """How many Python functions the screen calls for a text: work that no machine makes faster."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        code_of(text)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_work_grows_no_faster_than_the_text(hostile: Callable[[int], str]) -> None:
+    """Four times the text calls at most about four times the functions; a rule over pairs would call sixteen."""
+    calls(hostile(2000))  # what is looked up once is looked up here
+    assert calls(hostile(8000)) <= 5 * calls(hostile(2000)) + 100
 
 
 def test_error_tells_the_way_out_and_never_the_text() -> None:
@@ -119,6 +157,58 @@ def test_error_tells_the_way_out_and_never_the_text() -> None:
     assert "teen" not in told
     assert (caught.value.field, caught.value.value) == ("details", "minor_term")
     assert "Describe an adult" in caught.value.way_out
+
+
+def test_audit_record_names_the_text_by_its_hash_alone() -> None:
+    """The same text gives the same record, another text another; neither can be read in it."""
+    records = []
+    for text in ("a teen", "a teen", "a kid", "half a character: \ud83d"):
+        with pytest.raises(UnsafeText) as caught:
+            screen(text, field="bio")
+        records.append(block_record(caught.value))
+    first, again, other, broken = records
+    digest = hashlib.sha256(b"a teen").hexdigest()
+    assert first == {"field": "bio", "reason": "minor_term", "text_sha256": digest, "screen": safety.VERSION}
+    assert first == again
+    assert len({first["text_sha256"], other["text_sha256"], broken["text_sha256"]}) == 3
+
+
+def test_every_code_has_a_way_out() -> None:
+    """A code without words would be a KeyError in front of a person."""
+    codes = {
+        *safety_words.PHRASES.values(),
+        *safety_languages.PHRASES.values(),
+        *(c for cs in CODES.values() for c in cs),
+    }
+    assert codes | {"too_long", "too_many_numbers"} == set(safety_words.WAYS_OUT)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ada Example", "portrait of ada  example", "Ad\u00e1 Ex@mple", "ADA-EXAMPLE, smiling", "Solo"]
+)
+def test_name_of_the_deny_list_is_blocked(text: str) -> None:
+    """However it is written; and only then."""
+    denied = DenyList.of(["# people", "", "\u00c1da Example  # a comment", "Solo"])
+    with pytest.raises(UnsafeText) as caught:
+        screen(text, field="details", denied=denied)
+    assert caught.value.value == "real_person"
+    assert code_of(text) == ""
+
+
+def test_deny_list_blocks_whole_names_only() -> None:
+    """Half of a name is somebody else's."""
+    denied = DenyList.of(["Ada Example"])
+    for text in ("Ada walks", "an example", "Example Ada", "Adana Example"):
+        screen(text, field="details", denied=denied)
+
+
+def test_lists_are_written_as_they_are_read() -> None:
+    """An entry that folding would change could never match."""
+    entries = safety_words.MINOR_TERMS | safety_words.SCHOOL_TERMS | safety_languages.MINORS | safety_languages.SCHOOL
+    assert [entry for entry in entries if read(entry).words != [entry]] == []
+    for phrase in {**safety_words.PHRASES, **safety_languages.PHRASES}:
+        assert read(phrase).words == phrase.split()
+    assert all(fold(word) == word for word in safety_words.NUMBERS | safety_languages.NUMBERS)
 
 
 def test_own_catalogue_passes_the_screen() -> None:
