@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 from xml.etree import ElementTree
@@ -134,6 +135,67 @@ def test_mark_is_read_back_from_png_and_thumbnail(source: images.SourceType) -> 
     assert read_mark(small) == source
     with Image.open(io.BytesIO(small)) as image:
         assert (image.format, image.size) == ("WEBP", (32, 24))
+
+
+@pytest.mark.parametrize("as_format", ["PNG", "JPEG", "WEBP"])
+def test_mark_is_read_back_from_every_format(as_format: images.Format) -> None:
+    """Written last and read from the bytes, with the name of the original; nothing else is in the file."""
+    data = mark(noise(), source="trainedAlgorithmicMedia", tool="RYLA Assets", original="a1" * 32, as_format=as_format)
+    found = images.describe(data)
+    assert (read_mark(data), found.source) == ("trainedAlgorithmicMedia",) * 2
+    assert (found.format, found.width, found.height) == (as_format, 64, 48)
+    assert (found.tool, found.texts) == ("RYLA Assets", ())
+    assert images.claimed_original(data) == "a1" * 32
+
+
+def test_thumbnail_names_its_original() -> None:
+    """Also where the original names none: an older file."""
+    pixels = pixels_sha256(noise())
+    for original in ("", pixels):
+        data = mark(noise(), source="algorithmicMedia", tool="t", original=original)
+        assert images.claimed_original(thumbnail(data, px=32)) == pixels
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '<D Iptc4xmpExt:DigitalSourceType="{}"/>',
+        "<D Iptc4xmpExt:DigitalSourceType = '{}'/>",
+        "<Iptc4xmpExt:DigitalSourceType>{}</Iptc4xmpExt:DigitalSourceType>",
+        '<Iptc4xmpExt:DigitalSourceType rdf:resource="{}"/>',
+    ],
+    ids=["attribute", "quotes", "element", "resource"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_other_peoples_spelling_of_the_mark_is_read(written: str, scheme: str) -> None:
+    """XMP may say the same in several ways; a foreign file's mark is told as it is."""
+    info = PngImagePlugin.PngInfo()
+    uri = f"{scheme}://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    info.add_itxt("XML:com.adobe.xmp", written.format(uri))
+    data = saved(noise(), format="PNG", pnginfo=info)
+    assert images.describe(data).source == "compositeWithTrainedAlgorithmicMedia"
+    assert read_mark(data) is None
+
+
+def test_hostile_packet_takes_no_time() -> None:
+    """A megabyte of almost-marks is searched in milliseconds."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", ("DigitalSourceType " + " " * 50) * 12_000)
+    data = saved(noise(), format="PNG", pnginfo=info)
+    begun = time.perf_counter()
+    assert images.describe(data).source == ""
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_png_with_damaged_text_is_decoded_again() -> None:
+    """Only to recognise it: the pixels are those that were."""
+    good = mark(noise(), source="algorithmicMedia", tool="t")
+    damaged = good.replace(b"algorithmicMedia", b"algorithmicMedic")
+    with pytest.raises(ImageRejected):
+        decode(damaged)
+    assert pixels_sha256(decode(images.salvaged(damaged))) == pixels_sha256(noise())
+    for data in (b"", b"\x89PNG\r\n\x1a\n", good[:50], b"\x89PNG\r\n\x1a\n" + b"\xff" * 400, b"no png"):
+        images.salvaged(data)
 
 
 def test_mark_is_well_formed_xmp() -> None:
