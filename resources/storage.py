@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,10 @@ class StorageError(Exception):
 
 class StorageFull(StorageError):
     """No room left: nothing was half-written, and the same run can be started again."""
+
+
+class StoreUnreachable(StorageError):
+    """The store does not answer just now; the same call may well work later."""
 
 
 class ObjectMissing(StorageError):
@@ -142,19 +147,56 @@ class FileStore:
         return self._path(kind, sha256).resolve().as_uri()
 
     def _path(self, kind: str, sha256: str) -> Path:
-        if kind not in KINDS or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise StorageError(f"{kind!r}/{sha256!r} names no object: a kind is one of {sorted(KINDS)}, a hash 64 hex.")
-        return self.root / kind / sha256[:2] / f"{sha256}{KINDS[kind]}"
+        return self.root / object_name(kind, sha256)
 
 
-def open_store(url: str) -> Store:
-    """The store behind RYLA_STORAGE_URL: a folder, given as a path or a file: URL."""
+@dataclass(frozen=True)
+class S3Access:
+    """How an S3 is reached: RYLA_S3_*. Empty: AWS itself, with the region and the credentials of the machine."""
+
+    endpoint_url: str = ""  # workers must reach it too: presigned URLs carry it
+    region: str = ""
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+
+
+def open_store(url: str, s3: S3Access | None = None) -> Store:
+    """The store behind RYLA_STORAGE_URL: a folder (path or file: URL), or s3://bucket/prefix. Nothing is contacted."""
     parts = urlsplit(url)
     if not parts.scheme:
         return FileStore(Path(url))  # a path is taken as it is: '#', '?' and '%' are letters in it
+    if parts.scheme == "s3":
+        return _open_s3(url, s3 or S3Access())
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        raise StorageError(f"RYLA_STORAGE_URL: {url!r} is not supported; give a folder or a file:///folder URL.")
+        raise StorageError(
+            f"RYLA_STORAGE_URL: {url!r} is not supported; give a folder, a file:///folder URL or s3://bucket/prefix."
+        )
     return FileStore(Path(unquote(parts.path)))
+
+
+def object_name(kind: str, sha256: str) -> str:
+    """`images/ab/abcd....png`: an object's place in any store. Raises StorageError for what is no kind or no hash."""
+    if kind not in KINDS or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise StorageError(f"{kind!r}/{sha256!r} names no object: a kind is one of {sorted(KINDS)}, a hash 64 hex.")
+    return f"{kind}/{sha256[:2]}/{sha256}{KINDS[kind]}"
+
+
+def _open_s3(url: str, access: S3Access) -> SigningStore:
+    from resources.storage_s3 import S3Store
+
+    match = re.fullmatch(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})((?:/[\w-][\w.-]*)*)/?", url, re.ASCII)
+    if not match:
+        raise StorageError(  # without its value, which may hold a key
+            "RYLA_STORAGE_URL: what follows s3:// is no bucket and prefix; give s3://bucket/prefix, keys in RYLA_S3_*."
+        )
+
+    def connect() -> object:
+        from resources.s3_client import make_client
+
+        return make_client(access)
+
+    prefix = match[2].strip("/")
+    return S3Store(match[1], f"{prefix}/" if prefix else "", connect)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
