@@ -82,6 +82,23 @@ class Pace:
     max_result_bytes: int | None = None  # what one job may return
 
 
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a job does not move: a word for programs, a sentence with its evidence for people.
+
+    `hopeless`: no worker will come by itself, however long one waits. `next_command` is what a person may run next.
+    """
+
+    code: str
+    text: str
+    hopeless: bool = False
+    next_command: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Backend(Protocol):
     """Where jobs run."""
 
@@ -146,8 +163,8 @@ class Backend(Protocol):
     async def cancel(self, remote_id: str) -> None:
         """Stop it; no error if it ended already."""
 
-    async def diagnose(self, remote_id: str) -> str:
-        """Why it does not move, in one sentence with its evidence."""
+    async def diagnose(self, remote_id: str) -> Diagnosis:
+        """Why it does not move."""
 
 
 class OneEndpoint:

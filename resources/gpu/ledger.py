@@ -1,24 +1,29 @@
 """The ledger: every job, every attempt, every state it went through, and every dollar.
 
 Belongs here: rows and the rules about them that must hold whatever crashes (one open attempt per job, sticky terminal
-states, fenced leases, money reserved before it is spent). Talking to a backend is the runner's business.
+states, fenced leases, money reserved before it is spent). Their columns are in `tables`, the sums in `budget`; talking
+to a backend is the runner's business.
 
 Times are seconds since the epoch (UTC) or durations in seconds; money is USD.
 """
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from resources.database import lock, metadata, reading, writing
-from resources.gpu.errors import GpuError, OverBudget
+from resources.database import lock, reading, writing
+from resources.gpu.budget import DAY_S, Budgets, committed, refuse_what_does_not_fit
+from resources.gpu.errors import GpuError
 from resources.gpu.job import Job
+from resources.gpu.tables import attempts, events, jobs
 
 OPEN_STATES = frozenset({"intended", "submitted", "queued", "running", "unknown"})
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
@@ -29,74 +34,12 @@ _MOVES: dict[str, frozenset[str]] = {
     "running": frozenset({"queued", "unknown"}) | TERMINAL_STATES,  # a platform may put a job back in its queue
     "unknown": frozenset({"submitted", "queued", "running"}) | TERMINAL_STATES,
 }
-DAY_S = 86_400.0
-ROUNDING_USD = 1e-9  # sums of floats: ten times $0.10 fit into a budget of $1
 MAX_TEXT = 4_000  # characters of an error; a worker may return megabytes of it
+IDS_A_QUERY = 500  # databases limit how many values one statement holds
+_LIMITS = {"error_code": 64, "error": MAX_TEXT, "diagnosis": MAX_TEXT, "worker": 64}
 
-jobs = sa.Table(
-    "gpu_jobs",
-    metadata,
-    sa.Column("fingerprint", sa.String(64), primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("label", sa.String(200), nullable=False),
-    sa.Column("owner", sa.String(64), nullable=False, index=True),
-    sa.Column("backend", sa.String(16), nullable=False),
-    sa.Column("profile", sa.String(200), nullable=False),
-    sa.Column("request", sa.JSON, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("result", sa.JSON),  # the accepted outputs; set once
-    sa.Column("accepted_attempt", sa.String(36)),
-    sa.Column("accepted_at", sa.Float),
-)
-
-attempts = sa.Table(
-    "gpu_attempts",
-    metadata,
-    sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("fingerprint", sa.ForeignKey("gpu_jobs.fingerprint"), nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("backend", sa.String(16), nullable=False),
-    sa.Column("endpoint", sa.String(200), nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),
-    # Equal to the fingerprint while the attempt is open, else NULL: the unique index is the promise
-    # "at most one paid attempt is knowingly open".
-    sa.Column("open_fingerprint", sa.String(64), unique=True),
-    sa.Column("remote_id", sa.String(200)),
-    sa.Column("lease_owner", sa.String(100)),
-    sa.Column("lease_token", sa.Integer, nullable=False),
-    sa.Column("lease_until", sa.Float, nullable=False),
-    sa.Column("run_id", sa.String(64)),
-    sa.Column("intended_at", sa.Float, nullable=False),
-    sa.Column("submitted_at", sa.Float),
-    sa.Column("started_at", sa.Float),
-    sa.Column("finished_at", sa.Float),
-    sa.Column("settled_at", sa.Float, index=True),
-    sa.Column("queue_limit_s", sa.Float, nullable=False),
-    sa.Column("run_limit_s", sa.Float, nullable=False),
-    sa.Column("reserved_usd", sa.Float, nullable=False),
-    sa.Column("exposure_usd", sa.Float, nullable=False),  # the most that this attempt can cost
-    sa.Column("cost_usd", sa.Float, nullable=False),
-    sa.Column("queue_s", sa.Float, nullable=False),
-    sa.Column("cold_s", sa.Float, nullable=False),
-    sa.Column("exec_s", sa.Float, nullable=False),
-    sa.Column("overhead_s", sa.Float, nullable=False),
-    sa.Column("error_code", sa.String(64)),
-    sa.Column("error", sa.Text),
-    sa.Column("diagnosis", sa.Text),
-    sa.UniqueConstraint("fingerprint", "number"),
-    sa.Index("ix_gpu_attempts_state", "state"),
-)
-
-events = sa.Table(
-    "gpu_events",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("attempt_id", sa.ForeignKey("gpu_attempts.id"), nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("from_state", sa.String(12), nullable=False),
-    sa.Column("to_state", sa.String(12), nullable=False),
-    sa.Column("note", sa.Text, nullable=False),
-)
+# A range, not IS NOT NULL: both databases answer it from the unique index, however many attempts have ended.
+_IS_OPEN = attempts.c.open_fingerprint > ""
 
 
 class LedgerConflict(GpuError):
@@ -137,11 +80,22 @@ class Attempt:
     error_code: str | None
     error: str | None
     diagnosis: str | None
+    worker: str | None
+    cold_usd: float
+    idle_usd: float
+    cost_basis: str | None
+    webhook_token: str | None = field(repr=False)
+    claimed_id: str | None
+    woken_at: float | None
 
     @property
     def is_open(self) -> bool:
         """True until the attempt reached a terminal state."""
         return self.state in OPEN_STATES
+
+
+_COLUMNS = tuple(attempts.c[name] for name in Attempt.__dataclass_fields__)
+_ROWS = sa.select(*_COLUMNS).order_by(attempts.c.intended_at, attempts.c.number)
 
 
 @dataclass(frozen=True)
@@ -206,10 +160,10 @@ class Ledger:
             return None
         return JobRow(Job.from_dict(row["request"]), fingerprint, row["result"], row["accepted_attempt"])
 
-    def begin(self, fingerprint: str, intent: Intent, *, daily_budget_usd: float) -> Attempt | None:
+    def begin(self, fingerprint: str, intent: Intent, budgets: Budgets) -> Attempt | None:
         """Commit the intent and its reservation; None if the job has an open attempt or a result already.
 
-        Raises OverBudget, with nothing written, if today's spend and open exposure leave no room.
+        Raises OverBudget, with nothing written, if what is spent and open leaves no room in one of the budgets.
         """
         with writing(self.engine) as db:
             lock(db, "gpu_budget")
@@ -218,29 +172,28 @@ class Ledger:
             is_done = sa.exists().where(jobs.c.fingerprint == fingerprint, jobs.c.result.is_not(None))
             if db.execute(sa.select(is_open | is_done)).scalar_one():
                 return None
-            spent, reserved = _committed(db, since=now - DAY_S)
-            if spent + reserved + intent.exposure_usd > daily_budget_usd + ROUNDING_USD:
-                raise OverBudget(
-                    f"This job can cost ${intent.exposure_usd:.4f}; of the daily budget of ${daily_budget_usd:.2f}, "
-                    f"${spent:.4f} is spent and ${reserved:.4f} is reserved for open work.",
-                    way_out="Raise RYLA_DAILY_BUDGET_USD or wait until older work leaves the 24-hour window.",
-                )
+            refuse_what_does_not_fit(
+                db, budgets, fingerprint=fingerprint, run_id=intent.run_id, exposure_usd=intent.exposure_usd, now=now
+            )
             number = db.execute(
                 sa.select(sa.func.count()).select_from(attempts).where(attempts.c.fingerprint == fingerprint)
             ).scalar_one()
-            attempt_id = str(uuid.uuid4())
-            db.execute(
-                sa.insert(attempts).values(
-                    id=attempt_id, fingerprint=fingerprint, number=number + 1, backend=intent.backend,
+            row = db.execute(
+                sa.insert(attempts)
+                .values(
+                    id=str(uuid.uuid4()), fingerprint=fingerprint, number=number + 1, backend=intent.backend,
                     endpoint=intent.endpoint, state="intended", open_fingerprint=fingerprint,
                     lease_owner=intent.owner, lease_token=1, lease_until=now + intent.lease_s, run_id=intent.run_id,
                     intended_at=now, queue_limit_s=intent.queue_limit_s, run_limit_s=intent.run_limit_s,
                     reserved_usd=intent.reserve_usd, exposure_usd=intent.exposure_usd, cost_usd=0.0,
-                    queue_s=0.0, cold_s=0.0, exec_s=0.0, overhead_s=0.0,
+                    queue_s=0.0, cold_s=0.0, exec_s=0.0, overhead_s=0.0, cold_usd=0.0, idle_usd=0.0,
+                    webhook_token=secrets.token_urlsafe(32),
                 )
-            )  # fmt: skip
-            _note(db, attempt_id, now, "", "intended", f"reserved ${intent.reserve_usd:.4f}")
-        return self.attempt(attempt_id)
+                .returning(*_COLUMNS)
+            ).one()  # fmt: skip
+            begun = Attempt(*row)
+            _note(db, begun.id, now, "", "intended", f"reserved ${intent.reserve_usd:.4f}")
+        return begun
 
     def attempt(self, attempt_id: str) -> Attempt:
         """One attempt by id. Raises KeyError."""
@@ -248,6 +201,12 @@ class Ledger:
         if not found:
             raise KeyError(attempt_id)
         return found[0]
+
+    def read(self, attempt_ids: Iterable[str]) -> dict[str, Attempt]:
+        """Those attempts as they are now, by id; one query for 500 of them."""
+        ids = list(attempt_ids)
+        parts = (ids[at : at + IDS_A_QUERY] for at in range(0, len(ids), IDS_A_QUERY))
+        return {found.id: found for part in parts for found in self._select(attempts.c.id.in_(part))}
 
     def attempts(self, fingerprint: str) -> list[Attempt]:
         """All attempts of a job, oldest first."""
@@ -260,7 +219,7 @@ class Ledger:
 
     def open_attempts(self, kind: str | None = None) -> list[Attempt]:
         """Every open attempt (of one kind of job), oldest first."""
-        where: sa.ColumnElement[bool] = attempts.c.open_fingerprint.is_not(None)
+        where: sa.ColumnElement[bool] = _IS_OPEN
         if kind is not None:
             where &= attempts.c.fingerprint.in_(sa.select(jobs.c.fingerprint).where(jobs.c.kind == kind))
         return self._select(where)
@@ -270,17 +229,58 @@ class Ledger:
         mine = attempts.c.lease_owner == owner
         with writing(self.engine) as db:
             now = self.clock()
-            changed = db.execute(
+            row = db.execute(
                 sa.update(attempts)
-                .where(attempts.c.id == attempt.id, attempts.c.open_fingerprint.is_not(None))
+                .where(attempts.c.id == attempt.id, _IS_OPEN)
                 .where(mine | (attempts.c.lease_until < now))
                 .values(
                     lease_owner=owner,
                     lease_until=now + lease_s,
                     lease_token=sa.case((mine, attempts.c.lease_token), else_=attempts.c.lease_token + 1),
                 )
-            ).rowcount
-        return self.attempt(attempt.id) if changed else None
+                .returning(*_COLUMNS)
+            ).first()
+        return Attempt(*row) if row else None
+
+    def renew(self, owner: str, lease_s: float) -> int:
+        """Keep every lease that `owner` holds, in one statement; returns how many those are."""
+        with writing(self.engine) as db:
+            until = self.clock() + lease_s
+            mine = sa.update(attempts).where(attempts.c.lease_owner == owner, _IS_OPEN)
+            return db.execute(mine.values(lease_until=until)).rowcount
+
+    def release(self, owner: str) -> int:
+        """Let go of every lease that `owner` holds: whoever comes next need not wait for it to run out."""
+        with writing(self.engine) as db:
+            mine = sa.update(attempts).where(attempts.c.lease_owner == owner, _IS_OPEN)
+            return db.execute(mine.values(lease_until=0.0)).rowcount
+
+    def wake(self, attempt_id: str, token: str, claimed_id: str | None = None) -> bool:
+        """Somebody who knows its token says that an attempt moved; False if it is not the token of that attempt.
+
+        Nothing is believed: its followers ask the far side sooner, and verify `claimed_id` before they use it.
+        """
+        with writing(self.engine) as db:
+            row = db.execute(sa.select(attempts.c.webhook_token).where(attempts.c.id == attempt_id)).first()
+            if not hmac.compare_digest(((row and row[0]) or "").encode(), token.encode()) or not token:
+                return False
+            values: dict[str, Any] = {"woken_at": self.clock()}
+            if claimed_id:
+                values["claimed_id"] = _clean(claimed_id, 200)
+            db.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(**values))
+        return True
+
+    def woken(self) -> dict[str, float]:
+        """Id -> time of the last `wake`, of every open attempt that was woken: for comparing with an earlier answer."""
+        query = sa.select(attempts.c.id, attempts.c.woken_at).where(attempts.c.woken_at.is_not(None), _IS_OPEN)
+        with reading(self.engine) as db:
+            return {row.id: row.woken_at for row in db.execute(query)}
+
+    def diagnose(self, attempt: Attempt, verdict: str) -> None:
+        """Note why an open attempt does not move."""
+        with writing(self.engine) as db:
+            mine = sa.update(attempts).where(attempts.c.id == attempt.id, _IS_OPEN)
+            db.execute(mine.values(diagnosis=_clean(verdict, MAX_TEXT)))
 
     def move(self, attempt: Attempt, state: str, *, note: str = "", **values: object) -> Attempt:
         """Move an open attempt to `state`; terminal is sticky, and a lost lease cannot move it.
@@ -292,26 +292,24 @@ class Ledger:
             return attempt
         if state not in _MOVES.get(attempt.state, frozenset()):
             raise LedgerConflict(f"Attempt {attempt.id} is {attempt.state}; it cannot become {state}.")
-        for name, limit in (("error_code", 64), ("error", MAX_TEXT), ("diagnosis", MAX_TEXT)):
-            if name in values:
-                values[name] = _clean(str(values[name]), limit)
+        values = _cleaned(values)
         with writing(self.engine) as db:
             now = self.clock()
             if state in TERMINAL_STATES:
-                ending = {"finished_at": now, "settled_at": now, "open_fingerprint": None, "reserved_usd": 0.0}
-                values = ending | values
-            changed = db.execute(
+                values = _ending(now) | values
+            row = db.execute(
                 sa.update(attempts)
                 .where(attempts.c.id == attempt.id, attempts.c.state == attempt.state)
                 .where(attempts.c.lease_token == attempt.lease_token)
                 .values(state=state, **values)
-            ).rowcount
-            if not changed:
+                .returning(*_COLUMNS)
+            ).first()
+            if row is None:
                 raise LedgerConflict(f"Attempt {attempt.id} is no longer {attempt.state}, or its lease was taken over.")
             _note(db, attempt.id, now, attempt.state, state, note)
-        return self.attempt(attempt.id)
+        return Attempt(*row)
 
-    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: float) -> bool:
+    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: object) -> bool:
         """Record the one accepted result and settle its attempt, in one transaction.
 
         Returns False if another attempt's result was accepted before; this attempt is settled all the same.
@@ -330,11 +328,8 @@ class Ledger:
             db.execute(
                 sa.update(attempts)
                 .where(attempts.c.id == attempt.id)
-                .values(
-                    state="succeeded", open_fingerprint=None, finished_at=now, settled_at=now, reserved_usd=0.0,
-                    **settlement,
-                )
-            )  # fmt: skip
+                .values(state="succeeded", **(_ending(now) | _cleaned(settlement)))
+            )
             _note(db, attempt.id, now, state, "succeeded", f"accepted {len(result)} outputs" if first else "late")
         return bool(first)
 
@@ -356,7 +351,7 @@ class Ledger:
     def committed_usd(self, *, window_s: float = DAY_S) -> float:
         """Spent in the last `window_s` seconds plus the exposure of all that is open."""
         with reading(self.engine) as db:
-            return sum(_committed(db, since=self.clock() - window_s))
+            return committed(db, since=self.clock() - window_s).usd
 
     def cost_usd(self, fingerprints: Iterable[str]) -> float:
         """What all settled attempts of these jobs cost together."""
@@ -373,19 +368,24 @@ class Ledger:
             return [(row.at, row.to_state, row.note) for row in db.execute(query.order_by(events.c.id))]
 
     def _select(self, where: sa.ColumnElement[bool]) -> list[Attempt]:
-        columns = [attempts.c[name] for name in Attempt.__dataclass_fields__]
         with reading(self.engine) as db:
-            rows = db.execute(sa.select(*columns).where(where).order_by(attempts.c.intended_at, attempts.c.number))
-            return [Attempt(*row) for row in rows]
+            return [Attempt(*row) for row in db.execute(_ROWS.where(where))]
 
 
-def _committed(db: sa.Connection, *, since: float) -> tuple[float, float]:
-    """What was spent since then, and the exposure of all that is not settled."""
-    is_open = attempts.c.settled_at.is_(None)
-    spent = sa.func.sum(sa.case((is_open, 0.0), else_=attempts.c.cost_usd))
-    reserved = sa.func.sum(sa.case((is_open, attempts.c.exposure_usd), else_=0.0))
-    row = db.execute(sa.select(spent, reserved).where(is_open | (attempts.c.settled_at >= since))).one()
-    return float(row[0] or 0.0), float(row[1] or 0.0)
+def _ending(now: float) -> dict[str, Any]:
+    """What every end writes: settled, its reservation given back, room for another attempt."""
+    return {
+        "finished_at": now,
+        "settled_at": now,
+        "open_fingerprint": None,
+        "reserved_usd": 0.0,
+        "cost_basis": "reported",
+    }
+
+
+def _cleaned(values: dict[str, Any]) -> dict[str, Any]:
+    """The columns that hold somebody else's words, as every database takes them."""
+    return {k: _clean(str(v), _LIMITS[k]) if k in _LIMITS and v is not None else v for k, v in values.items()}
 
 
 def _clean(text: str, limit: int) -> str:

@@ -1,9 +1,8 @@
-"""The runner: keeps the promise on paid work, for every backend, and is the only caller of `submit`.
-
-    intent row committed -> budget reserved -> submit -> remote id recorded -> poll -> fetch -> accept -> settle
+"""The runner: the conversation of one call. It keeps the promise on paid work, for every backend.
 
 What was accepted before is adopted, what is open is awaited, what is unknown is settled before anything is sent
 again. Killing the process at any point loses no paid result: the next run reads the ledger and goes on from there.
+What is done with one attempt is in `life` and `stuck`; here is who is asked when, and how much happens at once.
 """
 
 from __future__ import annotations
@@ -12,460 +11,95 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from resources import images
+from resources.content_credentials import Signer
 from resources.gpu import errors
-from resources.gpu.accept import accept
-from resources.gpu.backend import Backend, RemoteStatus, Submission
-from resources.gpu.job import InputFile, Job
-from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
-from resources.storage import ObjectCorrupt, ObjectMissing, StorageError, Store
+from resources.gpu.backend import Backend
+from resources.gpu.budget import Budgets
+from resources.gpu.conversation import Conversation, Progress
+from resources.gpu.gate import Gate
+from resources.gpu.job import Job
+from resources.gpu.ledger import Attempt, JobRow, Ledger, LedgerConflict
+from resources.gpu.life import Life
+from resources.gpu.policy import Policy
+from resources.gpu.stuck import Patience
+from resources.gpu.tracked import JobResult, Tracked
+from resources.storage import Store
 
-TOOL = "RYLA Assets"
-NEVER_SUBMITTED = "never_submitted"  # error code of an attempt that certainly never arrived
-STOP_LOOKS = 5  # polls after a cancel: a worker may need a moment to notice
-_FAILURES: dict[str, type[errors.JobFailed]] = {
-    "failed": errors.JobFailed,
-    "cancelled": errors.JobCancelled,
-    "lost": errors.JobLost,
-    "timed_out": errors.JobTimedOut,
-}
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How long and how often; seconds."""
-
-    queue_limit_s: float = 900.0  # a cold RunPod worker was measured at 498 s (docs/adr/0006)
-    run_limit_s: float = 1800.0
-    training_run_limit_s: float = 3 * 3600.0  # four times the 45-minute target
-    lease_s: float = 60.0
-    silence_limit_s: float = 120.0  # a backend that answers nothing for longer ends the wait, never the attempt
-    max_attempts: int = 2  # attempts that one call starts for one job
-    poll_min_s: float = 0.05
-    poll_max_s: float = 2.0
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """An accepted result: `outputs` as `accept` recorded them, and the attempt that made it."""
-
-    job: Job
-    fingerprint: str
-    outputs: list[dict[str, Any]]
-    attempt: Attempt
-    adopted: bool  # True: it was paid for earlier, nothing was sent now
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What `on_progress` hears: how many jobs of this call are done, and the fraction of all their work."""
-
-    done: int
-    total: int
-    fraction: float
-
-
-@dataclass
-class _Tracked:
-    """One job of this call on its way."""
-
-    row: JobRow
-    attempt: Attempt | None = None
-    tries: int = 0  # attempts that this call started
-    since: float | None = None  # monotonic, of the current remote state
-    silent_since: float | None = None  # monotonic, of the first question that was not answered
-    trouble: Exception | None = None  # why the last step failed, where the attempt is still open
-    fraction: float = 0.0
-    result: JobResult | None = None
-    error: Exception | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.result is not None or self.error is not None
-
-
-@dataclass(frozen=True)
-class _Look:
-    """The answer to one poll: the state of each remote job, or why there is none."""
-
-    statuses: dict[str, RemoteStatus] = field(default_factory=dict)
-    trouble: errors.BackendUnavailable | None = None
-
-    def at(self, attempt: Attempt) -> RemoteStatus:
-        """What it says of an attempt. Raises BackendUnavailable where it says nothing."""
-        status = self.statuses.get(attempt.remote_id or "")
-        if status is None:
-            raise self.trouble or errors.BackendUnavailable(f"{attempt.backend} says nothing of {attempt.remote_id}.")
-        return status
+__all__ = ["JobResult", "Policy", "Progress", "Runner"]
+T = TypeVar("T")
 
 
 @dataclass
 class Runner:
-    """Runs jobs on one backend; safe to use from any number of processes on one ledger."""
+    """Runs jobs on one backend; safe to use from any number of processes and threads on one ledger."""
 
     ledger: Ledger
     backend: Backend
     store: Store
-    daily_budget_usd: float
+    budgets: Budgets
     policy: Policy = field(default_factory=Policy)
-    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    owner: str = field(default_factory=lambda: f"{socket.gethostname()[:50]}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+    webhook_url: str = ""  # where the HTTP app is reached from outside; empty: polling alone
+    signer: Signer | None = None  # signs what is stored; asked before anything is sent
 
     def run(
         self, jobs: Sequence[Job], *, run_id: str | None = None, on_progress: Callable[[Progress], None] | None = None
     ) -> list[JobResult]:
         """Return the accepted result of every job, in order; paid work is adopted, never repeated.
 
-        Raises the first job's error after all others have ended (what is paid is finished and kept). StorageFull and
+        Raises the first job's error after all others have ended (what is paid is finished and kept). StorageError and
         BackendUnavailable end the wait only: their attempts stay open, and the next run takes what they made.
         """
         if not jobs:
             return []
-        return asyncio.run(self._run(jobs, run_id, on_progress))
+        return _held(self._run(jobs, run_id, on_progress))
 
     def submit(self, job: Job, *, run_id: str | None = None) -> Attempt | JobResult:
         """First half of a long job: start it (or find it open or done) and return without waiting."""
-        return asyncio.run(self._submit_only(job, run_id))
+        return _held(self._submit_only(job, run_id))
 
     def collect(self, kind: str) -> list[Attempt]:
         """Second half: look once at every open job of that kind; returns the attempts that ended just now."""
-        return asyncio.run(self._collect(kind))
+        return _held(self._look_after(self.ledger.open_attempts(kind)))
 
-    # ---- one call of run()
+    def settle_open(self, *, limit: int | None = None) -> list[Attempt]:
+        """Look once at every open attempt that no living process follows (at most `limit`); those that ended just now.
+
+        What arrived is found, what succeeded is taken, what nobody can tell of is booked in time; nothing is sent.
+        """
+        now = self.ledger.clock()
+        alone = [attempt for attempt in self.ledger.open_attempts() if attempt.lease_until < now]
+        return _held(self._look_after(alone[:limit]))
+
+    def cancel(self, attempt_id: str, *, why: str) -> Attempt:
+        """Stop an open attempt that no living process follows; a result that came just before is taken.
+
+        Returns the attempt as it is then. Raises KeyError, LedgerConflict while its owner lives, BackendUnavailable,
+        and OutcomeUnknown where nobody can tell yet whether there is anything to stop.
+        """
+        return _held(self._cancel(attempt_id, why))
 
     async def _run(
         self, jobs: Sequence[Job], run_id: str | None, on_progress: Callable[[Progress], None] | None
     ) -> list[JobResult]:
-        tracked = [_Tracked(self._open(job)) for job in jobs]
-        try:
-            await self._prepare(tracked, run_id)
-            await self._follow(tracked, run_id, on_progress or (lambda _: None))
-        except asyncio.CancelledError:  # what cannot be stopped now stays open in the ledger
-            await asyncio.gather(*(self._abandon(item) for item in tracked), return_exceptions=True)
-            raise
-        for item in tracked:
+        rows = [self._open(job) for job in jobs]
+        items: dict[str, Tracked] = {}
+        for row in rows:
+            items.setdefault(row.fingerprint, Tracked(row))
+        await self._conversation(items.values(), run_id, on_progress).to_the_end()
+        for item in items.values():
             if item.error is not None:
                 raise item.error
-        return [item.result for item in tracked if item.result is not None]
-
-    async def _prepare(self, tracked: list[_Tracked], run_id: str | None) -> None:
-        """Adopt and attach; then validate everything that would be sent, before anything is."""
-        fresh = []
-        for item in tracked:
-            if not await self._adopt(item):
-                item.attempt = self.ledger.open_attempt(item.row.fingerprint)
-                if item.attempt is None:
-                    fresh.append(item)
-        self._validate([item.row.job for item in fresh])
-        fatal: Exception | None = None
-        for item in fresh:
-            if fatal is not None:
-                item.error = fatal
-                continue
-            await self._guarded(item, self._start(item, run_id))
-            if isinstance(item.error, errors.GpuError) and item.error.retry is errors.Retry.FATAL:
-                fatal = item.error
-
-    async def _follow(self, tracked: list[_Tracked], run_id: str | None, tell: Callable[[Progress], None]) -> None:
-        """Poll all open attempts together, adaptively, until every job ended."""
-        pause = self.policy.poll_min_s
-        while open_items := [item for item in tracked if not item.ended]:
-            look = await self._look([item.attempt for item in open_items if item.attempt])
-            moved = False
-            for item in open_items:
-                before = item.attempt and (item.attempt.id, item.attempt.state)
-                await self._guarded(item, self._step(item, look, run_id))
-                moved |= item.ended or before != (item.attempt and (item.attempt.id, item.attempt.state))
-            done = sum(item.ended for item in tracked)
-            tell(Progress(done, len(tracked), sum(1.0 if i.ended else i.fraction for i in tracked) / len(tracked)))
-            pause = self.policy.poll_min_s if moved else min(pause * 1.5, self.policy.poll_max_s)
-            if done < len(tracked):
-                await self.sleep(pause)
-
-    async def _guarded(self, item: _Tracked, work: Awaitable[None]) -> None:
-        """Do one piece of work for one job; its trouble never touches the other jobs of the call."""
-        try:
-            await work
-        except LedgerConflict:  # somebody else moved the row: read it again and go on from there
-            item.attempt = item.attempt and self.ledger.attempt(item.attempt.id)
-        except (errors.BackendUnavailable, StorageError) as error:
-            self._note_trouble(item, error)
-        except errors.GpuError as error:
-            error.cost_usd = self.ledger.cost_usd([item.row.fingerprint])
-            again = error.retry in (errors.Retry.TRANSIENT, errors.Retry.ELSEWHERE)
-            if not again or item.tries >= self.policy.max_attempts:
-                item.error = error
-            item.attempt = None
-        else:
-            item.trouble = item.silent_since = None
-
-    def _note_trouble(self, item: _Tracked, error: Exception) -> None:
-        """The attempt stays open and what it made stays fetchable: by a later step, or by the next run."""
-        now = time.monotonic()
-        item.trouble = error
-        item.silent_since = now if item.silent_since is None else item.silent_since
-        passing = isinstance(error, errors.BackendUnavailable) and error.retry is errors.Retry.TRANSIENT
-        if not passing or now - item.silent_since >= self.policy.silence_limit_s:
-            item.error = error
-
-    async def _step(self, item: _Tracked, look: _Look, run_id: str | None) -> None:
-        """Bring one job forward from whatever state its attempt is in."""
-        attempt = item.attempt
-        if attempt is None or attempt.state == "succeeded":
-            await self._adopt_or_start(item, run_id)
-        elif not attempt.is_open:
-            raise _ended_elsewhere(item.row, attempt)
-        elif attempt.endpoint != self.backend.endpoint:
-            raise errors.BackendUnavailable(
-                f"{item.row.job.label}: its open attempt {attempt.id} was sent to {attempt.backend} "
-                f"{attempt.endpoint!r}, this runner talks to {self.backend.endpoint!r}.",
-                retry=errors.Retry.FATAL,
-                way_out="Point the settings back at it until the attempt has ended.",
-            )
-        elif attempt.state in ("intended", "unknown"):
-            item.attempt = await self._settle_unknown(item.row, self.ledger.attempt(attempt.id))
-        else:
-            await self._observe(item, attempt, look.at(attempt))
-
-    async def _adopt_or_start(self, item: _Tracked, run_id: str | None) -> None:
-        if await self._adopt(item):
-            return
-        item.attempt = self.ledger.open_attempt(item.row.fingerprint)
-        if item.attempt is None:
-            self._validate([item.row.job])
-            await self._start(item, run_id)
-
-    async def _observe(self, item: _Tracked, attempt: Attempt, status: RemoteStatus) -> None:
-        if self.ledger.clock() > attempt.lease_until - self.policy.lease_s / 2:
-            leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
-            attempt = leased or self.ledger.attempt(attempt.id)
-        item.fraction = max(item.fraction, status.progress)
-        item.attempt = await self._advance(item.row, attempt, status)
-        if item.attempt.state != attempt.state:
-            item.since = None
-        if item.attempt.state == "succeeded":
-            await self._adopt(item)
-        elif item.attempt.is_open and self._overdue(item, item.attempt):
-            await self._time_out(item, item.attempt)
-
-    # ---- the life of one attempt
-
-    async def _start(self, item: _Tracked, run_id: str | None) -> None:
-        """Intent, reservation, submission: in this order, each committed before the next."""
-        job, fingerprint = item.row.job, item.row.fingerprint
-        estimate = self.backend.estimate(job)
-        limit = self.policy.training_run_limit_s if job.kind == "training" else self.policy.run_limit_s
-        intent = Intent(
-            backend=self.backend.name,
-            endpoint=self.backend.endpoint,
-            owner=self.owner,
-            lease_s=self.policy.lease_s,
-            run_id=run_id,
-            reserve_usd=estimate.usd,
-            exposure_usd=estimate.most_usd,
-            queue_limit_s=self.policy.queue_limit_s,
-            run_limit_s=limit,
-        )
-        attempt = self.ledger.begin(fingerprint, intent, daily_budget_usd=self.daily_budget_usd)
-        item.since = None
-        item.attempt = attempt or self.ledger.open_attempt(fingerprint)
-        if attempt is not None:
-            item.tries += 1
-            item.attempt = await self._submit(item.row, attempt)
-
-    async def _submit(self, row: JobRow, attempt: Attempt) -> Attempt:
-        submission = Submission(attempt.id, row.fingerprint, row.job, self._load)
-        try:
-            remote_id = await self._leased(attempt, self.backend.submit(submission))
-        except errors.InvalidJob as error:
-            self.ledger.move(attempt, "failed", note=str(error), error_code=error.code, error=str(error))
-            raise
-        except (ObjectMissing, ObjectCorrupt) as error:
-            self.ledger.move(attempt, "failed", note=str(error), error_code="input_missing", error=str(error))
-            raise errors.InvalidJob(f"{row.job.label}: {error}") from error
-        except Exception as error:  # noqa: BLE001  whatever happened, the submission may have arrived
-            return self.ledger.move(attempt, "unknown", note=f"{type(error).__name__}: {error}")
-        try:
-            now = self.ledger.clock()
-            return self.ledger.move(attempt, "submitted", note=remote_id, remote_id=remote_id, submitted_at=now)
-        except LedgerConflict:
-            if not self.ledger.attempt(attempt.id).is_open:  # we slept past our lease and were given up for dead
-                await self.backend.cancel(remote_id)
-            raise
-
-    async def _leased(self, attempt: Attempt, work: Coroutine[Any, Any, str]) -> str:
-        """Keep the attempt's lease while `work` runs, so that nobody takes a slow upload for a crash."""
-        task = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({task}, timeout=self.policy.lease_s / 3))[0]:
-                self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
-            return task.result()
-        finally:
-            task.cancel()
-
-    async def _settle_unknown(self, row: JobRow, attempt: Attempt) -> Attempt:
-        """Find out whether a submission arrived, before anything is sent again.
-
-        Raises JobFailed (transient) if it never did.
-        """
-        if attempt.state not in ("intended", "unknown"):
-            return attempt
-        leased_here = attempt.lease_owner == self.owner and attempt.lease_until > self.ledger.clock()
-        if leased_here and attempt.state == "intended":
-            return attempt  # our own submission is under way in another thread
-        leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
-        if leased is None:
-            return attempt  # its owner lives: wait
-        remote_id = await self.backend.find(leased.id)
-        if remote_id is None:
-            why = f" ({self.ledger.history(leased.id)[-1][2]})" if leased.state == "unknown" else ""
-            message = f"{row.job.label}: the submission never arrived{why}."
-            error = errors.JobFailed(message, code=NEVER_SUBMITTED, retry=errors.Retry.TRANSIENT)
-            self._end(leased, "failed", error)
-            raise error
-        now = self.ledger.clock()
-        return self.ledger.move(leased, "submitted", note=f"found {remote_id}", remote_id=remote_id, submitted_at=now)
-
-    async def _advance(self, row: JobRow, attempt: Attempt, status: RemoteStatus) -> Attempt:
-        """Follow the remote state; returns the attempt as it is now. Raises JobFailed if it ended badly."""
-        if status.state in ("queued", "running"):
-            begun: dict[str, Any] = {}
-            if status.state == "running":
-                begun = {"started_at": self.ledger.clock()}
-            elif attempt.state == "running":  # put back into its queue, it waits anew: the queue deadline counts again
-                begun = {"submitted_at": self.ledger.clock()}
-            return self.ledger.move(attempt, status.state, **begun)
-        if status.state == "succeeded":
-            await self._take_result(row, attempt, status)
-            return self.ledger.attempt(attempt.id)
-        kind = _FAILURES[status.state]
-        message = status.error or f"{row.job.label}: the backend reports {status.state}"
-        retry = errors.Retry(status.detail["retry"]) if "retry" in status.detail else None
-        error = kind(message, code=status.error_code, retry=retry)
-        self._end(attempt, status.state, error, **_settlement(attempt, status, self.ledger.clock()))
-        raise error
-
-    async def _take_result(self, row: JobRow, attempt: Attempt, status: RemoteStatus) -> None:
-        settlement = _settlement(attempt, status, self.ledger.clock())
-        try:
-            result = await self._fetch(row, attempt)
-        except (errors.OutputRejected, errors.JobLost) as error:
-            self._end(attempt, "lost" if isinstance(error, errors.JobLost) else "failed", error, **settlement)
-            raise
-        self.ledger.accept(attempt, result, **settlement)
-
-    def _end(self, attempt: Attempt, state: str, error: errors.JobFailed, **settlement: Any) -> None:
-        """Book an attempt that ended badly; what another process booked first stays."""
-        try:
-            self.ledger.move(
-                attempt, state, note=error.message, error_code=error.code, error=error.message, **settlement
-            )
-        except LedgerConflict:
-            if self.ledger.attempt(attempt.id).is_open:
-                raise
-
-    async def _fetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]]:
-        outputs = await self.backend.fetch(attempt.remote_id or "")
-        source: images.SourceType = (
-            "algorithmicMedia" if self.backend.render_domain == "preview" else "trainedAlgorithmicMedia"
-        )
-        tool = f"{TOOL} (procedural preview)" if self.backend.render_domain == "preview" else TOOL
-        return accept(row.job, outputs, self.store, source=source, tool=tool)
-
-    async def _adopt(self, item: _Tracked) -> bool:
-        """Take a result that was accepted earlier, fetching it anew if its stored bytes were lost."""
-        row = self.ledger.job(item.row.fingerprint) or item.row
-        if row.result is None or row.accepted_attempt is None:
-            return False
-        attempt = self.ledger.attempt(row.accepted_attempt)
-        result = row.result if self._stored(row.result) else await self._refetch(row, attempt)
-        if result is None:
-            return False
-        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0)
-        return True
-
-    async def _refetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]] | None:
-        """The accepted result from the backend once more; None if it is gone there too: then it is made again."""
-        result = None
-        if attempt.endpoint == self.backend.endpoint:
-            status = (await self._look([attempt])).at(attempt)
-            if status.state == "succeeded":
-                with contextlib.suppress(errors.OutputRejected, errors.JobLost):
-                    result = await self._fetch(row, attempt)
-        self.ledger.replace_result(attempt, result)
-        return result
-
-    # ---- deadlines and cancellation
-
-    def _overdue(self, item: _Tracked, attempt: Attempt) -> bool:
-        """True past the deadline of its state; once seen, a jump of the wall clock ends no job."""
-        running = attempt.state == "running"
-        if item.since is None:
-            now = self.ledger.clock()
-            begun = attempt.started_at if running else attempt.submitted_at
-            item.since = time.monotonic() - max(0.0, now - (begun or now))
-        return time.monotonic() - item.since > (attempt.run_limit_s if running else attempt.queue_limit_s)
-
-    async def _time_out(self, item: _Tracked, attempt: Attempt) -> None:
-        leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
-        if leased is None or leased.remote_id is None:
-            return
-        why = await self.backend.diagnose(leased.remote_id)
-        status = await self._stop(leased)
-        if status.state == "succeeded":  # it ended just before it was stopped: paid for, so taken
-            await self._take_result(item.row, leased, status)
-            item.attempt = self.ledger.attempt(leased.id)
-            return
-        phase = "ran" if leased.state == "running" else "waited in the queue"
-        limit = leased.run_limit_s if leased.state == "running" else leased.queue_limit_s
-        error = errors.JobTimedOut(
-            f"{item.row.job.label}: {phase} for more than {limit:.0f} s. {why}", way_out=f"ryla jobs show {leased.id}"
-        )
-        settlement = _settlement(leased, status, self.ledger.clock())
-        self._end(leased, "timed_out", error, diagnosis=why, **settlement)
-        raise error
-
-    async def _abandon(self, item: _Tracked) -> None:
-        """The caller was terminated: stop what we hold the lease of, so that nothing burns unseen."""
-        attempt = item.attempt and self.ledger.attempt(item.attempt.id)
-        if not attempt or not attempt.is_open or attempt.lease_owner != self.owner:
-            return
-        if attempt.remote_id is None:
-            self.ledger.move(attempt, "unknown", note="terminated during submission")
-            return
-        status = await self._stop(attempt)
-        if status.state == "succeeded":
-            await self._take_result(item.row, attempt, status)
-            return
-        error = errors.JobCancelled(f"{item.row.job.label}: the run was terminated.")
-        self._end(attempt, "cancelled", error, **_settlement(attempt, status, self.ledger.clock()))
-
-    async def _stop(self, attempt: Attempt) -> RemoteStatus:
-        """Cancel remotely and look how it ended, for its bill."""
-        await self.backend.cancel(attempt.remote_id or "")
-        status = RemoteStatus("running")
-        for _ in range(STOP_LOOKS):
-            status = (await self._look([attempt])).at(attempt)
-            if status.state not in ("queued", "running"):
-                break
-            await self.sleep(self.policy.poll_min_s)
-        return status
-
-    # ---- long jobs in two halves
+        return list(_in_order(rows, items))
 
     async def _submit_only(self, job: Job, run_id: str | None) -> Attempt | JobResult:
-        item = _Tracked(self._open(job))
-        await self._prepare([item], run_id)
-        for _ in range(2 * self.policy.max_attempts):  # settle what is unknown, start anew
-            if item.ended or (item.attempt and item.attempt.remote_id):
-                break
-            await self._guarded(item, self._step(item, _Look(), run_id))
+        item = Tracked(self._open(job))
+        await self._conversation([item], run_id).until_sent()
         if item.error is not None:
             raise item.error
         if item.result is not None:
@@ -474,83 +108,107 @@ class Runner:
             raise errors.OutcomeUnknown(f"{job.label}: the submission's outcome is not known yet; run it again.")
         return item.attempt
 
-    async def _collect(self, kind: str) -> list[Attempt]:
-        here = (self.backend.name, self.backend.endpoint)
-        waiting = [a for a in self.ledger.open_attempts(kind) if (a.backend, a.endpoint) == here]
-        look = await self._look(waiting)
-        ended: list[Attempt] = []
-        trouble: Exception | None = None
-        for attempt in waiting:
-            row = self.ledger.job(attempt.fingerprint)
-            if row is None:
-                continue
-            item = _Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
-            await self._guarded(item, self._step(item, look, None))
-            now = self.ledger.attempt(attempt.id)
-            if not now.is_open:
-                ended.append(now)
-            trouble = trouble or item.trouble
+    async def _look_after(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        life = self._life(None)
+        items = [
+            Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
+            for attempt in attempts
+            if life.here(attempt) and (row := self.ledger.job(attempt.fingerprint)) is not None
+        ]
+        if not items:
+            return []
+        known = [item.attempt.id for item in items if item.attempt]
+        await Conversation(life, items).once()
+        now = self.ledger.read(known)
+        ended = [now[attempt_id] for attempt_id in known if not now[attempt_id].is_open]
+        trouble = next((item.trouble for item in items if item.trouble), None)
         if trouble is not None and not ended:
             raise trouble
         return ended
 
-    # ---- small parts
+    async def _cancel(self, attempt_id: str, why: str) -> Attempt:
+        attempt = self.ledger.attempt(attempt_id)
+        row = self.ledger.job(attempt.fingerprint)
+        if row is None or not attempt.is_open:
+            return attempt
+        life = self._life(attempt.run_id)
+        life.check_here(row, attempt)
+        patience = Patience(life)
+        item = Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
+        if not patience.ours(attempt):
+            raise LedgerConflict(
+                f"{row.job.label}: attempt {attempt.id} is followed by {attempt.lease_owner}, whose lease runs.",
+                way_out="Stop the run that owns it (its job is cancelled with it), or wait until its lease ran out.",
+            )
+        try:
+            with contextlib.suppress(errors.JobFailed):  # what ended otherwise is booked so
+                await self._stop(life, patience, item, why)
+        finally:
+            self.ledger.release(life.owner)
+        return self.ledger.attempt(attempt.id)
+
+    async def _stop(self, life: Life, patience: Patience, item: Tracked, why: str) -> None:
+        attempt = item.attempt
+        if attempt is not None and attempt.remote_id is None:
+            await life.settle_unknown(item, attempt, patience.elapsed(item, attempt))
+            attempt = item.attempt
+        leased = attempt and life.lease(attempt)
+        if leased is None:
+            return
+        if leased.remote_id is None:
+            raise errors.OutcomeUnknown(
+                f"{item.row.job.label}: whether attempt {leased.id} arrived is not known yet.",
+                way_out=f"Wait: within {self.policy.unknown_wait_s:.0f} s it is found, or booked with the most it "
+                "can cost (ryla jobs reconcile).",
+            )
+        await patience.cancel(item, leased, why)
+
+    def _conversation(
+        self, items: Iterable[Tracked], run_id: str | None, tell: Callable[[Progress], None] | None = None
+    ) -> Conversation:
+        return Conversation(self._life(run_id), list(items), tell or (lambda _: None))
+
+    def _life(self, run_id: str | None) -> Life:
+        """Each call owns its leases: what one gives up is not kept alive by another."""
+        return Life(
+            ledger=self.ledger,
+            backend=self.backend,
+            store=self.store,
+            budgets=self.budgets,
+            policy=self.policy,
+            gate=Gate(self.backend, self.signer),
+            owner=f"{self.owner}/{uuid.uuid4().hex[:6]}",
+            run_id=run_id,
+            webhook_url=self.webhook_url,
+        )
 
     def _open(self, job: Job) -> JobRow:
         return self.ledger.open(job, backend=self.backend.name, profile=self.backend.profile(job))
 
-    def _validate(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            problems = self.backend.problems(job)
-            if problems:
-                lines = "; ".join(
-                    f"node {p.get('node_id') or '-'}: {p['message']}: {p['details']}" for p in problems[:3]
-                )
-                raise errors.InvalidJob(
-                    f"{job.label}: {self.backend.name} would refuse this job: {lines}.",
-                    problems=tuple(problems),
-                    way_out="Nothing was sent.",
-                )
 
-    async def _look(self, attempts: Sequence[Attempt]) -> _Look:
-        """Ask for all of them at once; a backend that does not answer is an answer too."""
-        ids = [a.remote_id for a in attempts if a.remote_id and a.endpoint == self.backend.endpoint]
+def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[JobResult]:
+    """The result of each row; a job that was asked for twice was paid for once."""
+    given = set()
+    for row in rows:
+        result = items[row.fingerprint].result
+        if result is not None:
+            yield replace(result, adopted=True) if row.fingerprint in given else result
+        given.add(row.fingerprint)
+
+
+def _held(talk: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, except that an interruption raised into the loop (Dagster's, by a signal) cancels `talk` alone.
+
+    It then tidies up with everything that it had begun still alive: above all a submission that is just being answered.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(talk)
         try:
-            return _Look(await self.backend.poll(ids) if ids else {})
-        except errors.BackendUnavailable as error:
-            return _Look(trouble=error)
-
-    def _load(self, file: InputFile) -> bytes:
-        return self.store.get(file.kind, file.sha256)
-
-    def _stored(self, result: list[dict[str, Any]]) -> bool:
-        try:
-            for output in result:
-                self.store.get("images" if output["media"] == "image" else "loras", output["sha256"])
-        except (ObjectMissing, ObjectCorrupt):
-            return False
-        return True
-
-
-def _ended_elsewhere(row: JobRow, attempt: Attempt) -> errors.JobFailed:
-    """The error of an attempt that another process ended."""
-    retry = errors.Retry.TRANSIENT if attempt.error_code == NEVER_SUBMITTED else None
-    message = attempt.error or f"{row.job.label}: {attempt.state}"
-    return _FAILURES[attempt.state](message, code=attempt.error_code or "", retry=retry)
-
-
-def _settlement(attempt: Attempt, status: RemoteStatus, now: float) -> dict[str, float]:
-    """What is booked; for a job that was stopped while it ran and is not billed yet, the most that it can cost."""
-    cost = status.cost_usd
-    if status.state in ("queued", "running"):
-        cost = attempt.exposure_usd if "running" in (attempt.state, status.state) else 0.0
-    if cost is None:
-        cost = attempt.exposure_usd
-    remote = status.queue_s + status.cold_s + status.exec_s
-    return {
-        "cost_usd": cost,
-        "queue_s": status.queue_s,
-        "cold_s": status.cold_s,
-        "exec_s": status.exec_s,
-        "overhead_s": max(0.0, now - attempt.intended_at - remote),
-    }
+            return loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(task)
+            raise

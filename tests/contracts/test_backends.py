@@ -159,9 +159,11 @@ def test_diagnosis_is_a_sentence_about_the_job(backend: Backend, submission: Cal
     """For a person who asks why it does not move; also about a job that nobody knows."""
     remote_id = ask(backend.submit(submission(job())))
     for asked in (remote_id, "never-heard-of"):
-        words = ask(backend.diagnose(asked))
-        assert asked in words
-        assert words.endswith(".")
+        verdict = ask(backend.diagnose(asked))
+        assert asked in verdict.text
+        assert verdict.text.endswith(".")
+        assert (str(verdict), bool(verdict.code)) == (verdict.text, True)
+        assert len(verdict.code) <= 64
     ended(backend, remote_id)
 
 
@@ -200,6 +202,37 @@ def test_profile_is_short_and_the_same_for_the_same_job(backend: Backend) -> Non
     assert len(backend.endpoint) <= 200
     assert backend.workers >= 1
     assert backend.render_domain in ("preview", "model")
+
+
+def test_endpoint_is_one_that_it_reaches(backend: Backend) -> None:
+    """Stored with the attempt before anything is sent, and enough to follow it by; a stranger's is not reached."""
+    wanted = job()
+    chosen = backend.endpoint_for(wanted)
+    assert chosen == backend.endpoint_for(wanted), "no choice by chance"
+    assert 0 < len(chosen) <= 200
+    for endpoint in (chosen, backend.endpoint_for(wanted, [chosen])):
+        assert backend.reaches(endpoint)
+    for stranger in ("", "http://elsewhere.example"):
+        assert not backend.reaches(stranger)
+    assert ask(backend.preflight([chosen])) is None
+    assert ask(backend.preflight([])) is None
+
+
+def test_hurry_is_only_a_hint(backend: Backend, submission: Callable[..., Submission]) -> None:
+    """About a job that it knows, one that it does not, and none; the job goes its way."""
+    remote_id = ask(backend.submit(submission(job())))
+    backend.hurry([remote_id, "never-heard-of"])
+    backend.hurry([])
+    assert ended(backend, remote_id).state == "succeeded"
+
+
+def test_claimed_id_is_not_believed(backend: Backend, submission: Callable[..., Submission]) -> None:
+    """Anybody may have sent it: another attempt's job does not become this one's."""
+    other = ask(backend.submit(submission(job())))
+    about = {"fingerprint": "e" * 64, "endpoint": backend.endpoint_for(job())}
+    for claim in (other, "never-heard-of"):
+        assert ask(backend.find("0000-no-such-attempt", claim=claim, **about)) is None
+    ended(backend, other)
 
 
 def test_model_files_are_names_by_folder(backend: Backend) -> None:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
-from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost
+from resources.gpu.backend import Diagnosis, Estimate, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
+from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.gpu.job import Job, OutputSpec
 
 USD = 0.01  # what an attempt costs unless its script says otherwise
 MOST_USD = 0.05  # the most that it can cost
-Arrival = Literal["arrives", "lost on the way", "arrives unanswered", "refused", "stuck"]
+Arrival = Literal["arrives", "lost on the way", "arrives unanswered", "arrives unseen", "refused", "not sent", "stuck"]
 Damage = Literal["none", "blank", "wrong size", "truncated", "extra", "double", "missing", "gone"]
 
 
@@ -33,11 +33,12 @@ class Script:
     arrival: Arrival = "arrives"
     damage: Damage = "none"
     exec_s: float = 2.0
-    cost_usd: float = USD
+    cost_usd: float | None = USD  # None: the service cannot say
     error: str = ""
     error_code: str = ""
     retry: str = ""  # transient, elsewhere, permanent, fatal; empty: the error's own
     submit_s: float = 0.0  # how long the submission takes
+    verdict: Diagnosis | None = None  # what the diagnosis says; None: that no worker has room
 
 
 @dataclass
@@ -57,12 +58,13 @@ class Remote:
 
 
 @dataclass
-class ScriptedBackend(OneEndpoint):
+class ScriptedBackend:
     """Plays `scripts`, one a submission, the last one again and again. Safe for several threads."""
 
     scripts: list[Script] = field(default_factory=lambda: [Script()])
     name: str = "scripted"
     endpoint: str = "memory"
+    others: tuple[str, ...] = ()  # more endpoints, each for when those before it were tried
     render_domain: Literal["preview", "model"] = "model"
     self_run: bool = True
     workers: int = 2
@@ -78,6 +80,9 @@ class ScriptedBackend(OneEndpoint):
         self.cancels: list[str] = []
         self.fetches: list[str] = []
         self.diagnoses: list[str] = []
+        self.hurried: list[str] = []
+        self.preflights: list[list[str]] = []
+        self.closed: dict[str, BackendUnavailable] = {}  # endpoint -> what its preflight raises
         self._lock = threading.Lock()
 
     def pace(self) -> Pace:
@@ -102,6 +107,26 @@ class ScriptedBackend(OneEndpoint):
         """The same for every job."""
         return Estimate(usd=min(USD, self.most_usd), most_usd=self.most_usd, exec_s=2.0)
 
+    def endpoint_for(self, job: Job, tried: Sequence[str] = ()) -> str:
+        """The first that was not tried; the first of all when every one was."""
+        every = (self.endpoint, *self.others)
+        return next((endpoint for endpoint in every if endpoint not in tried), every[0])
+
+    def reaches(self, endpoint: str) -> bool:
+        """Its own, and no other."""
+        return endpoint in (self.endpoint, *self.others)
+
+    async def preflight(self, endpoints: Sequence[str]) -> None:
+        """Recorded; a closed endpoint refuses."""
+        self.preflights.append(list(endpoints))
+        for endpoint in endpoints:
+            if endpoint in self.closed:
+                raise self.closed[endpoint]
+
+    def hurry(self, remote_ids: Sequence[str]) -> None:
+        """Recorded."""
+        self.hurried += remote_ids
+
     async def submit(self, submission: Submission) -> str:
         """Play the next script's arrival."""
         with self._lock:
@@ -114,20 +139,25 @@ class ScriptedBackend(OneEndpoint):
             raise ConnectionError("connection refused")
         if script.arrival == "refused":
             raise InvalidJob("the server says no")
+        if script.arrival == "not sent":
+            raise NotSent("401: the key is wrong", retry=Retry(script.retry or "transient"))
         with self._lock:
             self.remotes[self._remote_id(submission.attempt_id)] = Remote(submission, script)
             self.submitted[submission.fingerprint] += 1
         self.on_submit()
-        if script.arrival == "arrives unanswered":
+        if script.arrival in ("arrives unanswered", "arrives unseen"):
             raise TimeoutError("no answer")
         if script.arrival == "stuck":
             await asyncio.sleep(3600)
         return self._remote_id(submission.attempt_id)
 
-    async def find(self, attempt_id: str, **_: str) -> str | None:
-        """The remote id of an attempt that arrived."""
+    async def find(self, attempt_id: str, *, claim: str = "", **_: str) -> str | None:
+        """The remote id of an attempt that arrived; nobody sees one that arrived unseen, unless its id is claimed."""
         self._reach()
         remote_id = self._remote_id(attempt_id)
+        remote = self.remotes.get(remote_id)
+        if remote is not None and remote.script.arrival == "arrives unseen" and claim != remote_id:
+            raise OutcomeUnknown(f"{attempt_id} cannot be looked up.")
         return remote_id if remote_id in self.remotes else None
 
     async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
@@ -153,11 +183,13 @@ class ScriptedBackend(OneEndpoint):
         if remote_id in self.remotes:
             self.remotes[remote_id].cancelled = True
 
-    async def diagnose(self, remote_id: str) -> str:
+    async def diagnose(self, remote_id: str) -> Diagnosis:
         """One sentence."""
         self._reach()
         self.diagnoses.append(remote_id)
-        return f"{remote_id}: no worker has room."
+        remote = self.remotes.get(remote_id)
+        told = remote.script.verdict if remote else None
+        return told or Diagnosis("no_room", f"{remote_id}: no worker has room.")
 
     def _remote_id(self, attempt_id: str) -> str:
         return f"r-{attempt_id}"

@@ -1,5 +1,6 @@
 """The ledger's rows keep their promises whatever two processes do at once; on SQLite and on Postgres alike."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from resources.database import metadata, open_engine, reading, writing
-from resources.gpu import ledger as tables
+from resources.gpu import tables
+from resources.gpu.backend import Submission
+from resources.gpu.budget import DAY_S, Budgets
 from resources.gpu.errors import OverBudget
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger, LedgerConflict
+from resources.gpu.ledger import MAX_TEXT, TERMINAL_STATES, Attempt, Intent, Ledger, LedgerConflict
 from resources.gpu.runner import Policy, Runner
 from resources.storage import FileStore
 from tests.fakes.scripted_backend import ScriptedBackend
@@ -21,7 +24,7 @@ from tests.fakes.scripted_backend import ScriptedBackend
 NOBODY = 65534  # Postgres refuses to run as root
 RESULT = [{"name": "a", "media": "image", "sha256": "0" * 64}]
 OURS = [tables.jobs, tables.attempts, tables.events]
-ENDS = sorted(tables.TERMINAL_STATES - {"succeeded"})
+ENDS = sorted(TERMINAL_STATES - {"succeeded"})
 
 
 class Clock:
@@ -84,7 +87,7 @@ def intent(owner: str = "me", *, most: float = 0.05) -> Intent:
 
 def begun(ledger: Ledger, name: str = "a", *, owner: str = "me", most: float = 0.05, budget: float = 1.0) -> Attempt:
     """A new attempt of a job."""
-    attempt = ledger.begin(opened(ledger, name), intent(owner, most=most), daily_budget_usd=budget)
+    attempt = ledger.begin(opened(ledger, name), intent(owner, most=most), Budgets(budget))
     assert attempt is not None
     return attempt
 
@@ -107,7 +110,7 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
 def test_open_job_gets_no_second_attempt(ledger: Ledger) -> None:
     """While one attempt is open there is no other, whoever asks."""
     first = begun(ledger)
-    assert ledger.begin(first.fingerprint, intent("you"), daily_budget_usd=1.0) is None
+    assert ledger.begin(first.fingerprint, intent("you"), Budgets(1.0)) is None
     assert [a.id for a in ledger.attempts(first.fingerprint)] == [first.id]
     assert ledger.open_attempt(first.fingerprint) == first
 
@@ -115,7 +118,7 @@ def test_open_job_gets_no_second_attempt(ledger: Ledger) -> None:
 def test_many_that_begin_at_once_open_one_attempt(ledger: Ledger) -> None:
     """Six threads, one job: one of them may pay."""
     fingerprint = opened(ledger)
-    got = at_once(6, lambda n: ledger.begin(fingerprint, intent(f"owner-{n}"), daily_budget_usd=1.0))
+    got = at_once(6, lambda n: ledger.begin(fingerprint, intent(f"owner-{n}"), Budgets(1.0)))
     assert [g for g in got if isinstance(g, Exception)] == []
     assert len([g for g in got if g is not None]) == 1
     assert len(ledger.open_attempts()) == 1
@@ -142,7 +145,7 @@ def test_accepted_job_is_never_begun_again(ledger: Ledger) -> None:
     attempt = begun(ledger)
     assert ledger.accept(_at(ledger, attempt, "running"), RESULT, cost_usd=0.02)
     assert ledger.open_attempt(attempt.fingerprint) is None
-    assert ledger.begin(attempt.fingerprint, intent("late"), daily_budget_usd=1.0) is None
+    assert ledger.begin(attempt.fingerprint, intent("late"), Budgets(1.0)) is None
 
 
 @pytest.mark.parametrize("state", ENDS)
@@ -150,7 +153,7 @@ def test_terminal_is_sticky(ledger: Ledger, state: str) -> None:
     """What ended stays ended: no move, no lease, no late result."""
     before = _at(ledger, begun(ledger), "running")
     ended = ledger.move(before, state, cost_usd=0.02, error="why")
-    for later in ("running", "unknown", *sorted(tables.TERMINAL_STATES - {state})):
+    for later in ("running", "unknown", *sorted(TERMINAL_STATES - {state})):
         for view in (before, ended):
             with pytest.raises(LedgerConflict):
                 ledger.move(view if view.state != later else ended, later)
@@ -231,7 +234,7 @@ def test_over_budget_writes_nothing_and_says_where_the_money_is(ledger: Ledger, 
     fingerprint = opened(ledger, "asked")
     before = _rows(engine)
     with pytest.raises(OverBudget) as caught:
-        ledger.begin(fingerprint, intent(most=0.04), daily_budget_usd=0.10)
+        ledger.begin(fingerprint, intent(most=0.04), Budgets(0.10))
     assert str(caught.value).startswith(
         "This job can cost $0.0400; of the daily budget of $0.10, $0.0300 is spent and $0.0500 is reserved"
     )
@@ -270,7 +273,7 @@ def test_budget_counts_the_last_day_only_but_all_that_is_open(ledger: Ledger, cl
     """Yesterday's bill is forgotten, yesterday's open job is not."""
     ledger.move(_at(ledger, begun(ledger, "old"), "running"), "failed", cost_usd=0.5)
     begun(ledger, "open", most=0.2)
-    clock.now += tables.DAY_S + 1
+    clock.now += DAY_S + 1
     assert ledger.committed_usd() == pytest.approx(0.2)
 
 
@@ -285,7 +288,7 @@ def test_budget_of_ten_jobs_holds_ten_jobs(ledger: Ledger) -> None:
 def test_budget_for_one_is_not_spent_by_two_at_once(ledger: Ledger) -> None:
     """Reservations of different jobs do not slip past each other."""
     prints = [opened(ledger, f"job-{n}") for n in range(5)]
-    got = at_once(5, lambda n: ledger.begin(prints[n], intent(most=0.06), daily_budget_usd=0.10))
+    got = at_once(5, lambda n: ledger.begin(prints[n], intent(most=0.06), Budgets(0.10)))
     assert sorted(type(g).__name__ for g in got) == ["Attempt", *["OverBudget"] * 4]
     assert ledger.committed_usd() == pytest.approx(0.06)
 
@@ -298,6 +301,76 @@ def test_failed_attempts_cost_too(ledger: Ledger) -> None:
     assert ledger.cost_usd([first.fingerprint, "f" * 64]) == pytest.approx(0.05)
 
 
+def test_take_over_after_a_crash_is_by_one_of_many(ledger: Ledger, clock: Clock) -> None:
+    """Five processes find a dead owner's attempts at once: each goes to one of them, the dead write no more."""
+    dead = [_at(ledger, begun(ledger, f"job-{n}", owner="dead"), "submitted") for n in range(3)]
+    clock.now += 61
+    got = at_once(5, lambda n: [ledger.take_lease(attempt, f"owner-{n}", 60.0) for attempt in dead])
+    assert [sum(row[n] is not None for row in got) for n in range(3)] == [1, 1, 1]
+    for attempt in dead:
+        with pytest.raises(LedgerConflict, match="taken over"):
+            ledger.move(attempt, "running")
+
+
+def test_leases_of_an_owner_are_renewed_together(ledger: Ledger, clock: Clock) -> None:
+    """One statement for all that it holds: not what ended, not what another has, and no token changes."""
+    mine = [begun(ledger, f"job-{n}", owner="me") for n in range(3)]
+    ledger.move(_at(ledger, mine[2], "running"), "failed")
+    other = begun(ledger, "other", owner="you")
+    clock.now += 50
+    assert ledger.renew("me", 60.0) == 2
+    now = ledger.read(a.id for a in (*mine, other))
+    assert [now[a.id].lease_until - clock.now for a in (*mine, other)] == [60.0, 60.0, 10.0, 10.0]
+    assert {a.lease_token for a in now.values()} == {1}
+    assert ledger.release("me") == 2
+    assert ledger.take_lease(mine[0], "you", 60.0) is not None
+    assert ledger.renew("me", 60.0) == 1, "what was taken over is not renewed by who had it"
+
+
+def test_lease_is_not_renewed_and_taken_at_once(ledger: Ledger, clock: Clock) -> None:
+    """It ran out; its owner wakes up just as others come: whoever wins, there is one owner and one valid token."""
+    attempt = begun(ledger, owner="me")
+    clock.now += 61
+    got = at_once(4, lambda n: ledger.renew("me", 60.0) if n == 0 else ledger.take_lease(attempt, f"owner-{n}", 60.0))
+    takers = [g for g in got[1:] if g is not None]
+    now = ledger.attempt(attempt.id)
+    assert len(takers) + got[0] == 1
+    assert (now.lease_owner == "me", now.lease_token) == (not takers, 1 + len(takers))
+
+
+def test_many_attempts_are_read_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of ids are more than one statement takes."""
+    monkeypatch.setattr("resources.gpu.ledger.IDS_A_QUERY", 2)
+    ids = [begun(ledger, f"job-{n}").id for n in range(5)]
+    assert set(ledger.read([*ids, "nobody"])) == set(ids)
+    assert ledger.read([]) == {}
+
+
+def test_wake_is_heard_and_repeats_itself_without_harm(ledger: Ledger, clock: Clock) -> None:
+    """By attempt, with the time of the last call; what ended is not listed."""
+    attempt = begun(ledger)
+    token = attempt.webhook_token or ""
+    assert ledger.wake(attempt.id, token, "job-1")
+    clock.now += 10
+    assert ledger.wake(attempt.id, token, "x" * 1000)
+    assert ledger.woken() == {attempt.id: clock.now}
+    assert ledger.attempt(attempt.id).claimed_id == "x" * 200
+    assert ledger.wake(attempt.id, token)
+    assert ledger.attempt(attempt.id).claimed_id == "x" * 200
+    ledger.move(attempt, "failed")
+    assert ledger.woken() == {}
+
+
+def test_diagnosis_is_noted_while_it_waits_and_not_after(ledger: Ledger) -> None:
+    """The verdict on an open attempt is no move; an ended one keeps what it ended with."""
+    attempt = _at(ledger, begun(ledger), "queued")
+    ledger.diagnose(attempt, "no worker\x00 has room")
+    assert ledger.attempt(attempt.id).diagnosis == "no worker has room"
+    ledger.move(attempt, "timed_out", diagnosis="why")
+    ledger.diagnose(attempt, "late")
+    assert ledger.attempt(attempt.id).diagnosis == "why"
+
+
 def test_a_workers_words_never_block_the_books(ledger: Ledger) -> None:
     """NUL, half a character, ten megabytes: none of it is a reason not to book what an attempt cost."""
     attempt = _at(ledger, begun(ledger), "running")
@@ -307,7 +380,7 @@ def test_a_workers_words_never_block_the_books(ledger: Ledger) -> None:
     )
     assert ended.error is not None
     assert ended.error.startswith("Traceback ? xxx")
-    assert len(ended.error) == tables.MAX_TEXT
+    assert len(ended.error) == MAX_TEXT
     assert (ended.error_code, ended.diagnosis, ended.cost_usd) == ("e" * 64, "d", 0.02)
 
 
@@ -339,7 +412,7 @@ def test_open_attempts_are_listed_by_kind(ledger: Ledger) -> None:
     picture = begun(ledger)
     training = Job("training", {"base_model": "x"}, (OutputSpec("l", "lora"),))
     fingerprint = ledger.open(training, backend="scripted", profile="p").fingerprint
-    attempt = ledger.begin(fingerprint, intent(), daily_budget_usd=1.0)
+    attempt = ledger.begin(fingerprint, intent(), Budgets(1.0))
     assert ledger.open_attempts("training") == [attempt]
     assert {a.id for a in ledger.open_attempts()} == {picture.id, attempt.id if attempt else ""}
 
@@ -372,7 +445,7 @@ def test_two_runners_on_one_ledger_execute_once(engine: sa.Engine, tmp_path: Pat
     wanted = [job("a"), job("b")]
 
     def run(_: int) -> list[str]:
-        runner = Runner(Ledger(engine), backend, store, daily_budget_usd=1.0, policy=quick)
+        runner = Runner(Ledger(engine), backend, store, Budgets(1.0), policy=quick)
         return [result.outputs[0]["sha256"] for result in runner.run(wanted)]
 
     got = at_once(4, run)
@@ -380,6 +453,29 @@ def test_two_runners_on_one_ledger_execute_once(engine: sa.Engine, tmp_path: Pat
     assert all(g == got[0] for g in got)
     assert list(backend.submitted.values()) == [1, 1]
     assert len(backend.sent) == 2
+
+
+def test_dead_process_is_succeeded_by_one_of_many(engine: sa.Engine, tmp_path: Path) -> None:
+    """One job of a dead machine had arrived, one had not: four others take over at once, each job is sent once."""
+    backend, store, ledger = ScriptedBackend(), FileStore(tmp_path / "store"), Ledger(engine)
+    wanted = [job("arrived"), job("gone")]
+    for number, one in enumerate(wanted):
+        row = ledger.open(one, backend="scripted", profile=backend.profile(one))
+        dead = Intent("scripted", "memory", "dead", 0.0, None, 0.01, 0.05, 900.0, 1800.0)
+        attempt = ledger.begin(row.fingerprint, dead, Budgets(1.0))
+        assert attempt is not None
+        if number == 0:
+            asyncio.run(backend.submit(Submission(attempt.id, row.fingerprint, one, lambda _: b"")))
+    quick = Policy(poll_min_s=0.005, poll_max_s=0.02, retry_pause_s=0.0, lease_s=1.0)
+
+    def run(_: int) -> list[str]:
+        runner = Runner(Ledger(engine), backend, store, Budgets(1.0), policy=quick)
+        return [result.outputs[0]["sha256"] for result in runner.run(wanted)]
+
+    got = at_once(4, run)
+    assert [g for g in got if isinstance(g, Exception)] == []
+    assert list(backend.submitted.values()) == [1, 1]
+    assert ledger.open_attempts() == []
 
 
 def test_commits_of_the_ledger_survive_a_power_cut(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from resources import images
-from resources.database import metadata, open_engine, writing
-from resources.gpu import ledger as tables
-from resources.gpu.backend import Backend, RemoteOutput, RemoteStatus
+from resources.gpu.backend import Diagnosis, RemoteOutput, RemoteStatus
 from resources.gpu.errors import (
     BackendUnavailable,
     InvalidJob,
@@ -29,74 +26,30 @@ from resources.gpu.errors import (
     OutputRejected,
     OverBudget,
 )
-from resources.gpu.job import InputFile, Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger
-from resources.gpu.runner import JobResult, Policy, Progress, Runner
-from resources.storage import FileStore, StorageFull
+from resources.gpu.job import InputFile, Job
+from resources.gpu.ledger import Attempt
+from resources.gpu.runner import JobResult, Progress, Runner
+from resources.storage import StorageFull
+from tests.fakes.house import (
+    QUICK,
+    RUNS_ON,
+    WAITS_ON,
+    House,
+    Killed,
+    emptied,
+    house_on,
+    job,
+    ledger_in,
+    states,
+    training,
+)  # fmt: skip
 from tests.fakes.scripted_backend import MOST_USD, USD, Damage, Script, ScriptedBackend
-
-TABLES = [tables.jobs, tables.attempts, tables.events]
-QUICK = Policy(poll_min_s=0.001, poll_max_s=0.005, silence_limit_s=0.05)
-RUNS_ON = Script(states=("running",))  # never ends by itself
-WAITS_ON = Script(states=("queued",), cost_usd=0.0)
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it handles this."""
-
-
-class Clock:
-    """The wall clock, and what the test adds to it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        """Seconds since the epoch."""
-        return time.time() + self.ahead
-
-
-@dataclass
-class House:
-    """One ledger, one store, one service; as many runners as a test wants."""
-
-    ledger: Ledger
-    store: FileStore
-    backend: ScriptedBackend
-    clock: Clock
-
-    def runner(self, *, budget: float = 1.0, backend: Backend | None = None, **policy: float) -> Runner:
-        """Another process that works on it."""
-        rules = replace(QUICK, **policy)  # type: ignore[arg-type]
-        return Runner(self.ledger, backend or self.backend, self.store, budget, policy=rules)
-
-    def attempts(self, wanted: Job) -> list[Attempt]:
-        """All attempts of a job."""
-        return self.ledger.attempts(self.print(wanted))
-
-    def print(self, wanted: Job) -> str:
-        """A job's fingerprint here."""
-        return wanted.fingerprint(self.backend.profile(wanted))
-
-    def intend(self, wanted: Job, *, owner: str = "dead") -> Attempt:
-        """The intent that a process wrote before it died."""
-        row = self.ledger.open(wanted, backend="scripted", profile=self.backend.profile(wanted))
-        intent = Intent("scripted", "memory", owner, 60.0, None, USD, MOST_USD, 900.0, 1800.0)
-        attempt = self.ledger.begin(row.fingerprint, intent, daily_budget_usd=1.0)
-        assert attempt is not None
-        return attempt
-
-    def object_of(self, result: JobResult) -> Path:
-        """The file of a result's first output."""
-        sha256: str = result.outputs[0]["sha256"]
-        return self.store.root / "images" / sha256[:2] / f"{sha256}.png"
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
-    """A ledger in a file: several threads and processes could share it."""
-    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
-    metadata.create_all(engine, tables=TABLES)
+    """One for all tests here."""
+    engine = ledger_in(tmp_path_factory.mktemp("ledger"))
     yield engine
     engine.dispose()
 
@@ -104,27 +57,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
 @pytest.fixture
 def house(engine: sa.Engine, tmp_path: Path) -> Iterator[House]:
     """An empty one."""
-    clock = Clock()
-    yield House(Ledger(engine, clock=clock), FileStore(tmp_path / "store"), ScriptedBackend(), clock)
-    with writing(engine) as db:
-        for table in reversed(TABLES):
-            db.execute(sa.delete(table))
-
-
-def job(name: str = "a", **changes: Any) -> Job:
-    """A small picture job."""
-    spec = OutputSpec(name, "image", 64, 48)
-    return replace(Job("image", {"1": {"class_type": "X", "inputs": {"n": name}}}, (spec,), label=name), **changes)
-
-
-def training(name: str = "mara") -> Job:
-    """A LoRA training."""
-    return Job("training", {"base_model": "flux-dev", "steps": 9, "n": name}, (OutputSpec(name, "lora"),), label=name)
-
-
-def states(attempts: list[Attempt]) -> list[str]:
-    """Their states, oldest first."""
-    return [attempt.state for attempt in attempts]
+    yield house_on(engine, tmp_path)
+    emptied(engine)
 
 
 # ---- adoption
@@ -353,7 +287,8 @@ def test_crash_while_the_job_is_on_its_way_is_reattached(house: House, state: st
 
     def die(_: Progress) -> None:
         [attempt] = house.attempts(job())
-        if state in (attempt.state, house.backend.remotes[attempt.remote_id or ""].state()):
+        remote = house.backend.remotes.get(attempt.remote_id or "")
+        if remote is not None and state in (attempt.state, remote.state()):
             raise Killed
 
     with pytest.raises(Killed):
@@ -667,7 +602,7 @@ def test_result_that_comes_while_we_give_up_is_taken(house: House) -> None:
     runner = house.runner(run_limit_s=0.03)
     diagnose = house.backend.diagnose
 
-    async def it_ends(remote_id: str) -> str:
+    async def it_ends(remote_id: str) -> Diagnosis:
         house.backend.remotes[remote_id].script = Script(states=("succeeded",))
         return await diagnose(remote_id)
 
@@ -722,8 +657,11 @@ def test_job_that_cannot_be_stopped_does_not_keep_the_others_running(house: Hous
     assert house.ledger.committed_usd() == pytest.approx(MOST_USD + 2 * USD)
 
 
-def test_worker_that_does_not_say_what_it_cost_is_booked_with_the_most(house: House) -> None:
+def test_worker_that_does_not_say_what_it_cost_is_booked_with_the_most(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ran, it was told to stop, no bill yet: the budget must not forget it."""
+    monkeypatch.setattr("resources.gpu.stuck.STOP_LOOKS_S", (0.0, 0.01))
     house.backend.scripts = [RUNS_ON]
 
     async def ignored(remote_id: str) -> None:
@@ -732,7 +670,7 @@ def test_worker_that_does_not_say_what_it_cost_is_booked_with_the_most(house: Ho
     house.backend.cancel = ignored  # type: ignore[method-assign]
     terminated(house.runner(), [job()], lambda: states(house.attempts(job())) == ["running"])
     [attempt] = house.attempts(job())
-    assert (attempt.state, attempt.cost_usd) == ("cancelled", MOST_USD)
+    assert (attempt.state, attempt.cost_usd, attempt.cost_basis) == ("cancelled", MOST_USD, "presumed")
 
 
 def test_termination_during_the_submission_leaves_it_unknown(house: House) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import Diagnosis, Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.client import (
     Link,
     NotReached,
@@ -187,19 +187,22 @@ class ComfyUIBackend(OneEndpoint):
             await link.stop(remote_id)
         self._cancelled.add(remote_id)
 
-    async def diagnose(self, remote_id: str) -> str:
+    async def diagnose(self, remote_id: str) -> Diagnosis:
         """Its place in the queue, and what runs."""
         async with connected(self.url) as link:
             queue = await link.queue()
             status = await self._status(link, queue, remote_id)
         runs = f"{', '.join(queue.running) or 'nothing'} runs, {len(queue.pending)} wait"
+        evidence = {"running": list(queue.running), "waiting": len(queue.pending)}
         if remote_id in queue.running:
             heard = self._listener.heard(remote_id)
-            return f"ComfyUI at {self.url} works on it: {(heard and heard.words()) or 'no node named yet'}; {runs}."
-        if remote_id in queue.pending:
+            text = f"ComfyUI at {self.url} works on it: {(heard and heard.words()) or 'no node named yet'}; {runs}."
+        elif remote_id in queue.pending:
             place = list(queue.pending).index(remote_id) + 1
-            return f"It is number {place} in the queue of ComfyUI at {self.url}; {runs}."
-        return f"ComfyUI at {self.url} says {status.state}{': ' + status.error if status.error else ''}; {runs}."
+            text = f"It is number {place} in the queue of ComfyUI at {self.url}; {runs}."
+        else:
+            text = f"ComfyUI at {self.url} says {status.state}{': ' + status.error if status.error else ''}; {runs}."
+        return Diagnosis(code=status.state, text=text, evidence=evidence)
 
     # ---- parts
 

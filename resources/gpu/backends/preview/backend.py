@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import Diagnosis, Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.preview.spool import Spool
 from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, canonical
@@ -130,13 +130,16 @@ class PreviewBackend(OneEndpoint):
         """Take it out of the queue, or stop it after the picture it is drawing."""
         self.spool.cancel(remote_id.removeprefix("pv-"))
 
-    async def diagnose(self, remote_id: str) -> str:
+    async def diagnose(self, remote_id: str) -> Diagnosis:
         """How many wait, how many workers live."""
         alive = self.workers - len(self.spool.free_slots(self.workers))
-        state = self.spool.where(remote_id.removeprefix("pv-"))
-        return (
-            f"Preview job {remote_id} is {state or 'unknown'}; {self.spool.waiting()} jobs wait or run, "
-            f"{alive} of {self.workers} workers live; their log is {self.home / 'worker.log'}."
+        state = self.spool.where(remote_id.removeprefix("pv-")) or "unknown"
+        waiting = self.spool.waiting()
+        return Diagnosis(
+            code=state,
+            text=f"Preview job {remote_id} is {state}; {waiting} jobs wait or run, "
+            f"{alive} of {self.workers} workers live; their log is {self.home / 'worker.log'}.",
+            evidence={"waiting": waiting, "alive": alive, "workers": self.workers},
         )
 
     def executions(self) -> Counter[str]:

@@ -25,6 +25,7 @@ from resources.images import MAX_BYTES
 
 RESULT_BYTES = 7_500_000  # raw: base64 makes them the 10 MB that RunPod takes from an async job
 TOTAL_BYTES = 256 * 1024 * 1024  # of one job's files
+_SLASH = "~"  # stands for / in a file's name: the worker tells filenames without their subfolders
 _MARK = re.compile(r"-a[0-9a-f]{12}(?=_\d{5}_\.)")  # `prompt.mark_of`, before SaveImage's counter
 _DATA_URI = re.compile(r"data:[\w/+.-]{0,100};base64,", re.IGNORECASE)
 
@@ -58,10 +59,8 @@ class OfficialContract:
         for _, message, details in self.problems(job):
             raise InvalidJob(f"{job.label}: {message}.", way_out=details)
         images = [{"name": item.name, "image": base64.b64encode(submission.load(item)).decode()} for item in job.inputs]
-        return {
-            "workflow": prepared(job.request, submission.attempt_id, {}),
-            **({"images": images} if images else {}),
-        }
+        graph = prepared(job.request, submission.attempt_id, {})
+        return {"workflow": _flat(graph), **({"images": images} if images else {})}
 
     def read(self, body: Mapping[str, Any], job: RemoteId, expected: Sequence[str]) -> RemoteStatus:  # noqa: ARG002
         """A status body; COMPLETED is judged by its pictures."""
@@ -104,7 +103,7 @@ class OfficialContract:
             total += len(data)
             if total > TOTAL_BYTES:
                 raise OutputRejected(f"{job.job}: more than {TOTAL_BYTES} bytes came back.", code="too_large")
-            found.append(RemoteOutput(_MARK.sub("", str(item["filename"])), data))
+            found.append(RemoteOutput(_MARK.sub("", str(item["filename"])).replace(_SLASH, "/"), data))
         return found
 
     async def _data(self, name: str, item: Mapping[str, Any]) -> bytes:
@@ -130,6 +129,16 @@ def decoded(name: str, data: str) -> bytes:
         raise OutputRejected(f"{name} is not base64 ({error}).", code="bad_base64") from error
 
 
+def _flat(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with every file in one folder, under a name that still says which it was to be in."""
+    found = {}
+    for node_id, node in graph.items():
+        prefix = node["inputs"].get("filename_prefix")
+        named = {"filename_prefix": prefix.replace("/", _SLASH)} if isinstance(prefix, str) else {}
+        found[node_id] = {**node, "inputs": {**node["inputs"], **named}}
+    return found
+
+
 def _pictures(output: object) -> list[Mapping[str, Any]]:
     """`output.images`, bounded and checked for shape. Raises OutputRejected."""
     images = output.get("images") if isinstance(output, Mapping) else None
@@ -146,5 +155,5 @@ def _pictures(output: object) -> list[Mapping[str, Any]]:
 
 def _asked_for(item: Mapping[str, Any]) -> str:
     """The name that the job asked for: without our mark, SaveImage's counter and the suffix."""
-    name = _MARK.sub("", str(item["filename"])[:300])
+    name = _MARK.sub("", str(item["filename"])[:300]).replace(_SLASH, "/")
     return re.sub(r"(_\d{5}_)?\.(png|webp|jpe?g)$", "", name)

@@ -1,0 +1,307 @@
+"""The life of one attempt: intent, submission, outcome, result, settlement. The only caller of `submit`.
+
+    intent row committed -> budget reserved -> submit -> remote id recorded -> ... -> fetch -> accept -> settle
+
+Each arrow is a commit, so that killing the process between any two loses no paid result. What becomes of an attempt
+that waits too long or must be stopped is in `stuck`; the order in which a call serves its jobs is in `runner`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resources import images
+from resources.gpu import errors
+from resources.gpu import faultpoints as points
+from resources.gpu.accept import accept
+from resources.gpu.backend import Backend, RemoteStatus, Submission
+from resources.gpu.budget import Budgets
+from resources.gpu.faultpoints import reached
+from resources.gpu.gate import Gate
+from resources.gpu.job import InputFile
+from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
+from resources.gpu.policy import Policy
+from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, failure_of, presumed, settlement
+from resources.gpu.tracked import JobResult, Look, Tracked
+from resources.storage import ObjectCorrupt, ObjectMissing, Store
+
+TOOL = "RYLA Assets"
+
+
+@dataclass
+class Life:
+    """What a call does with each of its attempts; `owner` is who holds their leases."""
+
+    ledger: Ledger
+    backend: Backend
+    store: Store
+    budgets: Budgets
+    policy: Policy
+    gate: Gate
+    owner: str
+    run_id: str | None = None
+    webhook_url: str = ""
+
+    # ---- before it is on its way
+
+    async def start(self, item: Tracked) -> None:
+        """Intent, reservation, submission: in this order, each committed before the next."""
+        job = item.row.job
+        endpoint = self.backend.endpoint_for(job, item.tried)
+        await self.gate.pass_through([endpoint])
+        estimate = self.backend.estimate(job)
+        limit = self.policy.training_run_limit_s if job.kind == "training" else self.policy.run_limit_s
+        intent = Intent(
+            backend=self.backend.name,
+            endpoint=endpoint,
+            owner=self.owner,
+            lease_s=self.policy.lease_s,
+            run_id=self.run_id,
+            reserve_usd=estimate.usd,
+            exposure_usd=estimate.most_usd,
+            queue_limit_s=self.policy.queue_limit_s,
+            run_limit_s=limit,
+        )
+        attempt = self.ledger.begin(item.row.fingerprint, intent, self.budgets)
+        if attempt is None:  # somebody else was faster: theirs is awaited, or what they made adopted
+            item.now_at(self.ledger.open_attempt(item.row.fingerprint))
+            return
+        reached(points.INTENT_COMMITTED)
+        item.tries += 1
+        item.now_at(attempt)
+        item.now_at(await self._send(item.row, attempt))
+        item.refused = 0
+
+    async def _send(self, row: JobRow, attempt: Attempt) -> Attempt:
+        """Submit; a termination meanwhile waits a moment, so that what was sent gets its id and can be cancelled."""
+        sending = asyncio.ensure_future(self._submit(row, attempt))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait({sending}, timeout=self.policy.shield_s)
+            sending.cancel()
+            raise
+
+    async def _submit(self, row: JobRow, attempt: Attempt) -> Attempt:
+        submission = Submission(
+            attempt.id,
+            row.fingerprint,
+            row.job,
+            self._load,
+            endpoint=attempt.endpoint,
+            queue_limit_s=attempt.queue_limit_s,
+            run_limit_s=attempt.run_limit_s,
+            webhook=f"{self.webhook_url.rstrip('/')}/webhooks/runpod/{attempt.id}/{attempt.webhook_token}"
+            if self.webhook_url
+            else "",
+        )
+        reached(points.BEFORE_SUBMIT)
+        try:
+            remote_id = await self.backend.submit(submission)
+        except errors.NotSent as error:
+            self._never_arrived(attempt, NEVER_SUBMITTED, error)
+            raise
+        except errors.InvalidJob as error:
+            self._never_arrived(attempt, error.code, error)
+            raise
+        except (ObjectMissing, ObjectCorrupt) as error:
+            self._never_arrived(attempt, "input_missing", error)
+            raise errors.InvalidJob(f"{row.job.label}: {error}") from error
+        except Exception as error:  # noqa: BLE001  whatever happened, the submission may have arrived
+            return self._doubt(attempt, f"{type(error).__name__}: {error}")
+        reached(points.AFTER_SUBMIT)
+        try:
+            return self._arrived(attempt, remote_id, remote_id)
+        except LedgerConflict:
+            if not self.ledger.attempt(attempt.id).is_open:  # we slept past our lease and were given up for dead
+                await self.backend.cancel(remote_id)
+            raise
+
+    def _never_arrived(self, attempt: Attempt, code: str, error: Exception) -> None:
+        self.ledger.move(attempt, "failed", note=str(error), error_code=code, error=str(error))
+        reached(points.ENDED)
+
+    def _doubt(self, attempt: Attempt, why: str) -> Attempt:
+        attempt = self.ledger.move(attempt, "unknown", note=why)
+        reached(points.OUTCOME_UNKNOWN)
+        return attempt
+
+    def _arrived(self, attempt: Attempt, remote_id: str, note: str) -> Attempt:
+        now = self.ledger.clock()
+        attempt = self.ledger.move(attempt, "submitted", note=note, remote_id=remote_id, submitted_at=now)
+        reached(points.REMOTE_ID_RECORDED)
+        return attempt
+
+    # ---- a submission whose outcome is unknown
+
+    async def settle_unknown(self, item: Tracked, attempt: Attempt, waited_s: float) -> None:
+        """Find out whether a submission arrived, before anything is sent again; `waited_s`: for how long it is unknown.
+
+        Raises JobFailed (transient) if it never did, JobLost (presumed at its exposure) if nobody can tell in time.
+        """
+        leased = self.lease(attempt)
+        if leased is None:
+            item.now_at(self.ledger.attempt(attempt.id))
+            return  # its owner lives: wait
+        if leased.state == "intended":
+            leased = self._doubt(leased, "its process died while it was sending")
+            waited_s = 0.0
+        item.now_at(leased)
+        try:
+            remote_id = await self.backend.find(
+                leased.id, fingerprint=leased.fingerprint, endpoint=leased.endpoint, claim=leased.claimed_id or ""
+            )
+        except errors.OutcomeUnknown as error:
+            if waited_s < self.policy.unknown_wait_s:
+                item.rest(min(self.policy.poll_max_s, self.policy.unknown_wait_s / 4))
+                return
+            reached(points.PRESUMED_LOST)
+            lost = errors.JobLost(
+                f"{item.row.job.label}: whether its submission arrived could not be found out in {waited_s:.0f} s; "
+                f"${leased.exposure_usd:.4f} are booked as if it had. {error.message}",
+                code=OUTCOME_UNKNOWN,
+            )
+            self.end(leased, "lost", lost, **presumed(leased))
+            raise lost from error
+        if remote_id is None:
+            message = f"{item.row.job.label}: the submission never arrived ({self.ledger.history(leased.id)[-1][2]})."
+            never = errors.JobFailed(message, code=NEVER_SUBMITTED, retry=errors.Retry.TRANSIENT)
+            self.end(leased, "failed", never)
+            raise never
+        reached(points.FOUND)
+        item.now_at(self._arrived(leased, remote_id, f"found {remote_id}"))
+
+    # ---- on its way, and its end
+
+    def here(self, attempt: Attempt) -> bool:
+        """True if it can be followed with this backend."""
+        return attempt.backend == self.backend.name and self.backend.reaches(attempt.endpoint)
+
+    def check_here(self, row: JobRow, attempt: Attempt) -> None:
+        """Raises BackendUnavailable for an attempt that only another backend, or other settings, can follow."""
+        if not self.here(attempt):
+            raise errors.BackendUnavailable(
+                f"{row.job.label}: its open attempt {attempt.id} was sent to {attempt.backend} "
+                f"{attempt.endpoint!r}, this runner talks to {self.backend.endpoint!r}.",
+                retry=errors.Retry.FATAL,
+                way_out="Point the settings back at it until the attempt has ended.",
+            )
+
+    def lease(self, attempt: Attempt) -> Attempt | None:
+        """Become (or stay) the one who may act on it; None while somebody else's lease runs."""
+        if attempt.lease_owner != self.owner and attempt.lease_until >= self.ledger.clock():
+            return None
+        leased = self.ledger.take_lease(attempt, self.owner, self.policy.lease_s)
+        if leased is not None and attempt.lease_owner != self.owner:
+            reached(points.LEASE_TAKEN)
+        return leased
+
+    def observe(self, item: Tracked, attempt: Attempt, status: RemoteStatus) -> None:
+        """Note that it waits or runs; writes only where that is new."""
+        item.fraction = max(item.fraction, status.progress)
+        if attempt.lease_owner != self.owner and attempt.lease_until < self.ledger.clock():
+            attempt = self.lease(attempt) or self.ledger.attempt(attempt.id)
+            item.now_at(attempt)
+        if status.state == attempt.state or not attempt.is_open:
+            return
+        reached(f"observed_{status.state}")
+        begun: dict[str, Any] = {}
+        if status.state == "running":
+            begun = {"started_at": self.ledger.clock()}
+        elif attempt.state == "running":  # put back into its queue, it waits anew: the queue deadline counts again
+            begun = {"submitted_at": self.ledger.clock()}
+        item.now_at(self.ledger.move(attempt, status.state, **begun))
+
+    async def finish(self, item: Tracked, attempt: Attempt, status: RemoteStatus) -> None:
+        """Settle what ended remotely. Raises JobFailed if it ended badly."""
+        reached(f"observed_{status.state}")
+        if status.state == "succeeded":
+            await self.take_result(item, attempt, status)
+            return
+        error = failure_of(item.row, status)
+        self.end(attempt, status.state, error, **settlement(attempt, status, self.ledger.clock()))
+        raise error
+
+    async def take_result(self, item: Tracked, attempt: Attempt, status: RemoteStatus) -> None:
+        """Fetch, accept, settle. Raises OutputRejected or JobLost, booked, if there is nothing to accept."""
+        reached(points.BEFORE_FETCH)
+        try:
+            result = await self._fetch(item.row, attempt)
+        except (errors.OutputRejected, errors.JobLost) as error:
+            state = "lost" if isinstance(error, errors.JobLost) else "failed"
+            self.end(attempt, state, error, **settlement(attempt, status, self.ledger.clock()))
+            raise
+        reached(points.BEFORE_ACCEPT)
+        first = self.ledger.accept(attempt, result, **settlement(attempt, status, self.ledger.clock()))
+        item.now_at(self.ledger.attempt(attempt.id))
+        if first and item.attempt is not None:
+            reached(points.ACCEPTED)
+            item.result = JobResult(item.row.job, item.row.fingerprint, result, item.attempt, item.tries == 0)
+
+    def end(self, attempt: Attempt, state: str, error: errors.JobFailed, **values: Any) -> None:
+        """Book an attempt that ended badly; what another process booked first stays."""
+        try:
+            self.ledger.move(attempt, state, note=error.message, error_code=error.code, error=error.message, **values)
+        except LedgerConflict:
+            if self.ledger.attempt(attempt.id).is_open:
+                raise
+        reached(points.ENDED)
+
+    async def _fetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]]:
+        outputs = await self.backend.fetch(attempt.remote_id or "")
+        reached(points.AFTER_FETCH)
+        preview = self.backend.render_domain == "preview"
+        source: images.SourceType = "algorithmicMedia" if preview else "trainedAlgorithmicMedia"
+        tool = f"{TOOL} (procedural preview)" if preview else TOOL
+        return await asyncio.to_thread(  # decoding, signing and storing let the other jobs' talk go on
+            accept, row.job, outputs, self.store, source=source, tool=tool, signer=self.gate.signer
+        )
+
+    # ---- results that were paid for earlier
+
+    async def adopt(self, item: Tracked) -> bool:
+        """Take a result that was accepted earlier, fetching it anew if its stored bytes were lost."""
+        row = self.ledger.job(item.row.fingerprint) or item.row
+        if row.result is None or row.accepted_attempt is None:
+            return False
+        attempt = self.ledger.attempt(row.accepted_attempt)
+        stored = await asyncio.to_thread(self._stored, row.result)
+        result = row.result if stored else await self._refetch(row, attempt)
+        if result is None:
+            return False
+        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0)
+        return True
+
+    async def _refetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]] | None:
+        """The accepted result from the backend once more; None if it is gone there too: then it is made again."""
+        result = None
+        if self.here(attempt):
+            status = (await self.look([attempt])).at(attempt)
+            if status.state == "succeeded":
+                with contextlib.suppress(errors.OutputRejected, errors.JobLost):
+                    result = await self._fetch(row, attempt)
+        self.ledger.replace_result(attempt, result)
+        return result
+
+    async def look(self, attempts: Sequence[Attempt]) -> Look:
+        """Ask for all of them at once; a backend that does not answer is an answer too."""
+        ids = [attempt.remote_id for attempt in attempts if attempt.remote_id and self.here(attempt)]
+        try:
+            return Look(await self.backend.poll(ids) if ids else {})
+        except errors.BackendUnavailable as error:
+            return Look(trouble=error)
+
+    def _load(self, file: InputFile) -> bytes:
+        return self.store.get(file.kind, file.sha256)
+
+    def _stored(self, result: list[dict[str, Any]]) -> bool:
+        try:
+            for output in result:
+                self.store.get("images" if output["media"] == "image" else "loras", output["sha256"])
+        except (ObjectMissing, ObjectCorrupt):
+            return False
+        return True
