@@ -4,6 +4,7 @@
 environment (settings do) or touches disk or network while definitions load.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,23 +13,42 @@ from ryla_assets.assets.base_images import base_images, character, selected_base
 from ryla_assets.assets.character_sheet import character_sheet
 from ryla_assets.assets.content_batch import content_batch
 from ryla_assets.assets.generated_images import generated_images
+from ryla_assets.assets.image_index import image_index
+from ryla_assets.assets.job_ledger import job_ledger
 from ryla_assets.assets.lora import lora_dataset, lora_training, lora_weights
 from ryla_assets.assets.model_files import model_files
 from ryla_assets.assets.visual_parity import visual_parity
 from ryla_assets.assets.workflow_templates import workflow_templates
-from ryla_assets.checks import dataset, identity, integrity, lora_file, parity, provenance, timing
+from ryla_assets.checks import (
+    budget,
+    dataset,
+    exposure,
+    identity,
+    integrity,
+    likeness,
+    lora_file,
+    parity,
+    provenance,
+    quality,
+    rating,
+    standing,
+    timing,
+)
 from ryla_assets.domain.errors import InputError
 from ryla_assets.manifest_io import manifest_io_manager
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Caller, Studio
 from sensors.content import content_wanted__generated_images
 from sensors.intake import character_activated__base_images
-from sensors.schedules import daily_content
+from sensors.schedules import daily_content, job_ledger_hourly
 from sensors.selection import base_image_selected__character_sheet
 from sensors.training import sheet_accepted__lora_training, training_finished__lora_weights
+from sensors.upkeep import upkeep__jobs
 
 if TYPE_CHECKING:
     from resources.gpu.backend import Backend
+    from resources.gpu.policy import Policy
+    from resources.storage import Store
 
 default_assets = [
     model_files,
@@ -43,15 +63,23 @@ default_assets = [
     lora_weights,
     generated_images,
     content_batch,
+    job_ledger,
+    image_index,
 ]
 default_checks = [
     *integrity.checks,
     *provenance.checks,
+    *quality.checks,
     *identity.checks,
+    *likeness.checks,
     *dataset.checks,
     *lora_file.checks,
     *timing.checks,
     *parity.checks,
+    *budget.checks,
+    *exposure.checks,
+    *rating.checks,
+    *standing.checks,
 ]
 default_sensors = [
     character_activated__base_images,
@@ -59,37 +87,64 @@ default_sensors = [
     sheet_accepted__lora_training,
     training_finished__lora_weights,
     content_wanted__generated_images,
+    upkeep__jobs,
 ]
-default_schedules = [daily_content]
+default_schedules = [daily_content, job_ledger_hourly]
 
 
 def build_studio(config: Settings | None = None, *, caller: Caller | None = None, **overrides: Any) -> Studio:
     """A studio on these settings; `overrides` replace its parts (store, scorer, backend, runner, registry)."""
+    from resources.content_guard import installed_guard
     from resources.database import open_engine
+    from resources.gpu.budget import Budgets
     from resources.gpu.ledger import Ledger
     from resources.gpu.runner import Runner
     from resources.identity import DlibScorer
-    from resources.storage import open_store
+    from resources.storage import S3Access, open_store
     from ryla_assets.registry.migrate import ready
     from ryla_assets.registry.registry import Registry
+    from ryla_assets.studio.inspect import signer_of
+    from ryla_assets.studio.texts import deny_list
 
     config = config or settings()
+    denied = deny_list(config.denied_names)  # first: on a list that cannot be read nothing starts
     engine = ready(open_engine(config.database))
-    store = overrides.get("store") or open_store(config.storage)
-    backend = overrides.get("backend") or _backend(config)
-    runner = overrides.get("runner") or Runner(Ledger(engine), backend, store, config.daily_budget_usd)
+    store = overrides.get("store") or open_store(config.storage, S3Access(**config.s3))
+    backend = overrides.get("backend") or _backend(config, store)
+    runner = overrides.get("runner") or Runner(
+        Ledger(engine),
+        backend,
+        store,
+        Budgets(config.daily_budget_usd, config.character_budget_usd, config.run_budget_usd),
+        policy=_policy(config),
+        webhook_url=config.webhook_url if config.backend == "runpod" else "",
+        signer=signer_of(config),
+    )
     return Studio(
         settings=config,
         registry=overrides.get("registry") or Registry(engine),
         store=store,
         runner=runner,
         scorer=overrides.get("scorer") or DlibScorer(),
+        guard=overrides["guard"] if "guard" in overrides else installed_guard(),
+        denied=denied,
         caller=caller or Caller(),
     )
 
 
-def _backend(config: Settings) -> "Backend":
-    """The backend of these settings. Raises InputError naming COMFYUI_URL if that is missing or wrong."""
+def _policy(config: Settings) -> "Policy":
+    """How long the runner waits, and what it does when it is stuck."""
+    from resources.gpu.policy import Policy
+
+    if config.backend != "runpod":
+        return Policy()
+    return Policy(queue_limit_s=config.runpod_queue_limit_s, when_stuck=config.runpod_when_stuck)
+
+
+def _backend(config: Settings, store: "Store") -> "Backend":
+    """The backend of these settings. Raises InputError naming the setting that is missing or wrong."""
+    if config.backend == "runpod":
+        return _runpod(config, store)
     if config.backend == "comfyui":
         from resources.gpu.backends.comfyui.backend import ComfyUIBackend
 
@@ -106,6 +161,47 @@ def _backend(config: Settings) -> "Backend":
 
     return PreviewBackend(
         config.home / "preview", lexicon=lexicon(), workers=config.preview_workers or default_workers()
+    )
+
+
+def _runpod(config: Settings, store: "Store") -> "Backend":
+    """RunPod's endpoints. Raises InputError naming the RUNPOD_* setting; no message holds the key."""
+    from resources.gpu.backends.runpod.assemble import assembled, signing
+    from resources.gpu.backends.runpod.backend import Endpoints
+    from resources.gpu.backends.runpod.client import checked_id, checked_key, checked_url
+
+    key = config.runpod_api_key.get_secret_value()
+    purposes = ("image", "nsfw", "training", "fallback")
+    ids = {purpose: getattr(config, f"runpod_{purpose}_endpoint_id") for purpose in purposes}
+    checks: list[tuple[str, Callable[[str], str], str]] = [
+        ("RUNPOD_API_KEY", checked_key, key),
+        ("RUNPOD_JOBS_URL", checked_url, config.runpod_jobs_url),
+        ("RUNPOD_CONTROL_URL", checked_url, config.runpod_control_url),
+        ("RUNPOD_IMAGE_ENDPOINT_ID", checked_id, ids["image"]),
+    ]
+    checks += [(f"RUNPOD_{purpose.upper()}_ENDPOINT_ID", checked_id, value) for purpose, value in ids.items() if value]
+    for name, check, value in checks:
+        try:
+            check(value)
+        except ValueError as error:
+            raise InputError(f"{error}.", field=name, way_out=f"Set {name}; see ryla doctor.") from None
+    ours = config.runpod_worker == "ryla"
+    far = signing(store) if ours else None
+    if ours and far is None:
+        raise InputError(
+            "is a place that RunPod's workers cannot reach.",
+            field="RYLA_STORAGE_URL",
+            way_out="Set it to s3://bucket/prefix, or RUNPOD_WORKER=worker-comfyui, which needs no store.",
+        )
+    return assembled(
+        jobs_url=config.runpod_jobs_url,
+        control_url=config.runpod_control_url,
+        graphql_url=config.runpod_graphql_url,
+        key=key,
+        endpoints=Endpoints(**ids),
+        store=far,
+        engine=config.runpod_engine,
+        training_image=config.runpod_training_pod_image,
     )
 
 

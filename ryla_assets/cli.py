@@ -9,17 +9,18 @@ from __future__ import annotations
 import getpass
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ryla_assets.cli_output import command, json_flag, show
+from ryla_assets.cli_images import images
+from ryla_assets.cli_jobs import jobs
+from ryla_assets.cli_output import command, json_flag, opened, show
 from ryla_assets.cli_workflows import workflows
 from ryla_assets.domain.errors import InputError
-from ryla_assets.settings import Settings, settings
+from ryla_assets.settings import settings
 
 if TYPE_CHECKING:
     from ryla_assets.registry.records import Character
@@ -33,6 +34,8 @@ def main() -> None:
 
 
 main.add_command(workflows)
+main.add_command(images)
+main.add_command(jobs)
 
 # ---- demo, dev, doctor
 
@@ -41,11 +44,12 @@ main.add_command(workflows)
 @click.option("--characters", "count", default=2, show_default=True, help="How many that pass; one more is refused.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the contact sheet goes. [default: RYLA_HOME/demo]")
 @click.option("--fresh", is_flag=True, help="Use a new temporary RYLA_HOME.")
+@click.option("--spoiled", is_flag=True, help="Instead: a batch with one picture in five damaged on purpose.")
 @json_flag
 @command
-def demo(count: int, out: Path | None, *, fresh: bool, as_json: bool) -> int:
+def demo(count: int, out: Path | None, *, fresh: bool, spoiled: bool, as_json: bool) -> int:
     """Run the whole pipeline on the preview backend, then show what came out."""
-    from ryla_assets import demo_report
+    from ryla_assets import demo_report, demo_spoiled_report
     from ryla_assets.demo import example_files
 
     example_files(count)  # a wrong number is told before anything starts
@@ -58,7 +62,10 @@ def demo(count: int, out: Path | None, *, fresh: bool, as_json: bool) -> int:
         config = config.model_copy(
             update={"home": Path(tempfile.mkdtemp(prefix="ryla-demo-")), "database_url": "", "storage_url": ""}
         )
-    return demo_report.run(config, count=count, out=out or config.home / "demo", as_json=as_json)
+    folder = out or config.home / "demo"
+    if spoiled:
+        return demo_spoiled_report.run(config, out=folder, as_json=as_json)
+    return demo_report.run(config, count=count, out=folder, as_json=as_json)
 
 
 @main.command()
@@ -101,14 +108,14 @@ def characters() -> None:
 @command
 def characters_add(files: Sequence[Path], *, activate: bool, auto_select: bool, as_json: bool) -> None:
     """Add characters from YAML files: all of them, or none if one is wrong."""
-    from ryla_assets.registry.files import load_character
+    from ryla_assets.studio.texts import character_file
 
-    specs = [load_character(file) for file in files]
-    names = [spec.id for spec in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{twice[0]!r} is in two files.", field="id", value=twice[0], way_out="Rename one.")
     with opened() as studio:
+        specs = [character_file(studio, file) for file in files]
+        names = [spec.id for spec in specs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"{twice[0]!r} is in two files.", field="id", value=twice[0], way_out="Rename one.")
         studio.registry.add_characters(specs, auto_select=auto_select)
         for name in names if activate else ():
             studio.registry.activate(name)
@@ -179,7 +186,8 @@ def characters_select(character: str, option: int, why: str, *, as_json: bool) -
     with opened() as studio:
         studio.registry.character(character)
         made = pick(studio, character, option=option, who=getpass.getuser(), why=why)
-        row = {"character": character, "option": made.option, "who": made.who, "image": made.image_sha256}
+        row = {"character": character, "option": made.option, "reviewed": made.review, "who": made.who}
+        row["image"] = made.image_sha256
         show([row], as_json=as_json, title="selected")
 
 
@@ -266,19 +274,6 @@ def _generate_now(studio: Studio, character: str, request_id: str, *, as_json: b
 
 
 # ---- showing
-
-
-@contextmanager
-def opened(config: Settings | None = None) -> Iterator[Studio]:
-    """A studio for the length of a command."""
-    from ryla_assets.build import build_studio
-    from ryla_assets.studio.studio import Caller
-
-    studio = build_studio(config or settings(), caller=Caller(tell=lambda text: click.echo(text, err=True)))
-    try:
-        yield studio
-    finally:
-        studio.registry.engine.dispose()
 
 
 def _line(who: Character) -> dict[str, Any]:

@@ -1,16 +1,22 @@
-"""What all commands share: `--json`, our errors as one clear line and an exit code, rows as JSON or as a table."""
+"""What all commands share: a studio, `--json`, our errors as one clear line and an exit code, rows or a table."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ryla_assets.domain.errors import RylaError
+
+if TYPE_CHECKING:
+    from ryla_assets.settings import Settings
+    from ryla_assets.studio.studio import Studio
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
 
@@ -34,6 +40,29 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         sys.exit(code)
 
     return wrapped
+
+
+@contextmanager
+def opened(config: Settings | None = None) -> Iterator[Studio]:
+    """A studio for the length of a command."""
+    from ryla_assets.build import build_studio
+    from ryla_assets.settings import settings
+    from ryla_assets.studio.studio import Caller
+
+    caller = Caller(who=f"cli:{_user()}", tell=lambda text: click.echo(text, err=True))
+    studio = build_studio(config or settings(), caller=caller)
+    try:
+        yield studio
+    finally:
+        studio.registry.engine.dispose()
+
+
+def _user() -> str:
+    """Who types; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unnamed"
 
 
 def _as_dict(error: Exception) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-TILE, GAP, LABEL, LEFT = 168, 10, 34, 190
+TILE, GAP, LABEL, LEFT, WRAP = 168, 10, 34, 190, 31  # pixels; WRAP: characters of a line under a tile
 INK, MUTED, GOOD, BAD, PAPER = "#1f2328", "#6a7178", "#1a7f37", "#cf222e", "#ffffff"
 COLUMNS = 8  # at least; a sheet of ten shots makes it wider
 TITLES = {
@@ -30,10 +31,11 @@ def draw(store: Store, stories: list[dict[str, Any]], path: Path) -> Path:
     from PIL import Image as pil
     from PIL import ImageDraw
 
-    rows = [(story, stage) for story in stories for stage in story["stages"] if stage["asset"] in _SHOWN]
-    columns = max([COLUMNS, *(len(stage["images"]) for _, stage in rows)])
+    stages = [stage for story in stories for stage in story["stages"] if stage["asset"] in _SHOWN]
+    rows = len(stages) + sum(bool(stage.get("rejected")) for stage in stages)
+    columns = max([COLUMNS, *(len(stage["images"]) for stage in stages)])
     width = LEFT + columns * (TILE + GAP) + GAP
-    height = 84 + len(rows) * (TILE + LABEL) + len(stories) * 58
+    height = 84 + rows * (TILE + LABEL) + len(stories) * 58
     canvas = pil.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(canvas)
     _title(pen)
@@ -45,6 +47,9 @@ def draw(store: Store, stories: list[dict[str, Any]], path: Path) -> Path:
             if stage["asset"] in _SHOWN:
                 _row(canvas, pen, store, story, stage, y)
                 y += TILE + LABEL
+                if stage.get("rejected"):
+                    _rejected_row(canvas, pen, store, stage["rejected"], y)
+                    y += TILE + LABEL
         y += 10
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(mark(canvas, source="algorithmicMedia", tool="RYLA Assets (procedural preview)"))
@@ -80,14 +85,44 @@ def _row(canvas: Image, pen: ImageDraw, store: Store, story: dict[str, Any], sta
         pen.text((GAP * 2, y + 32 + 18 * line), text, fill=GOOD if check["passed"] else BAD, font=_font(13))
     chosen = _chosen(story)
     for column, image in enumerate(stage["images"]):
-        x = LEFT + column * (TILE + GAP)
-        with contextlib.suppress(StorageError):  # a lost picture leaves its place empty; integrity says what is wrong
-            picture = _tile(store.get("images", image["sha256"]))
-            canvas.paste(picture, (x + (TILE - picture.width) // 2, y))
+        x = _picture(canvas, store, image["sha256"], column, y)
         if image["sha256"] == chosen and stage["asset"] == "base_images":
             pen.rectangle((x - 3, y - 3, x + TILE + 2, y + TILE + 2), outline=GOOD, width=3)
         text, colour = _caption(image, stage["asset"], picked=image["sha256"] == chosen)
         pen.text((x, y + TILE + 3), text, fill=colour, font=_font(12))
+
+
+def _rejected_row(canvas: Image, pen: ImageDraw, store: Store, rejected: list[dict[str, Any]], y: int) -> None:
+    """Takes that lost, struck out, each with its reason: nobody takes them for a result. More than fit are counted."""
+    pen.text((GAP * 2, y + 8), "rejected", fill=BAD, font=_font(15))
+    columns = (canvas.width - LEFT) // (TILE + GAP)
+    if len(rejected) > columns:
+        pen.text((GAP * 2, y + 32), f"{len(rejected) - columns} more", fill=MUTED, font=_font(13))
+    for column, one in enumerate(rejected[:columns]):
+        x = _picture(canvas, store, one["sha256"], column, y)
+        pen.line((x, y, x + TILE, y + TILE), fill=BAD, width=3)
+        pen.rectangle((x, y, x + TILE - 1, y + TILE - 1), outline=BAD, width=2)
+        for line, text in enumerate(_wrapped(f"{_short(one['shot'])}: {one['refused']}")):
+            pen.text((x, y + TILE + 3 + 13 * line), text, fill=BAD, font=_font(11))
+
+
+def _picture(canvas: Image, store: Store, sha256: str, column: int, y: int) -> int:
+    """Paste a tile; returns its left edge. A lost picture leaves its place empty; integrity says what is wrong."""
+    x = LEFT + column * (TILE + GAP)
+    with contextlib.suppress(StorageError):
+        picture = _tile(store.get("images", sha256))
+        canvas.paste(picture, (x + (TILE - picture.width) // 2, y))
+    return x
+
+
+def _wrapped(text: str) -> list[str]:
+    """Two lines that fit under a tile."""
+    return textwrap.wrap(text, WRAP, max_lines=2, placeholder="...")
+
+
+def _short(shot: str) -> str:
+    """A content shot by its number, another one by its name."""
+    return shot.rpartition("-")[2] if shot[-2:].isdigit() else shot
 
 
 def _caption(image: dict[str, Any], asset: str, *, picked: bool) -> tuple[str, str]:

@@ -19,12 +19,12 @@ from resources.gpu.runner import Progress
 from ryla_assets.domain.errors import InputError
 from ryla_assets.domain.images import ImageSet, LoraArtifact
 from ryla_assets.instance import add_partition, materialize, why
-from ryla_assets.registry.files import load_character
 from ryla_assets.studio.content import STAGE, ContentRequest, ask
 from ryla_assets.studio.faces import score_image
-from ryla_assets.studio.judge import template_of
+from ryla_assets.studio.likeness import compared
 from ryla_assets.studio.plans import IDENTITY_WEIGHT
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
+from ryla_assets.studio.texts import character_file
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "characters"
 ORDER = ("mara-lind", "kofi-mensah", "lucia-ferrer", "arjun-rao", "samira-haddad", "yuki-tanaka")
@@ -74,7 +74,7 @@ def run_demo(
     materialize(studio, instance, ["model_files"])
     stories = []
     for number, file in enumerate(files):
-        spec = load_character(file)
+        spec = character_file(studio, file)
         known = {who.id for who in studio.registry.characters()}
         if spec.id not in known:
             studio.registry.add_character(spec)
@@ -82,7 +82,7 @@ def run_demo(
         add_partition(instance, spec.id)
         story = Story(spec.id, drifting=number == count)
         begun = time.monotonic()
-        _Way(studio, instance, story, partial(tell, spec.id)).walk()
+        Way(studio, instance, story, partial(tell, spec.id)).walk()
         story.seconds = time.monotonic() - begun
         story.stages = stages_of(studio, spec.id)
         stories.append(story)
@@ -90,7 +90,7 @@ def run_demo(
 
 
 @dataclass
-class _Way:
+class Way:
     """The steps of one character."""
 
     studio: Studio
@@ -118,6 +118,11 @@ class _Way:
             time.sleep(0.2)
         self.answer("LoRA images", 0.85, LORA, "demo-lora")
         self.tell(f"done: {who}", 1.0)
+
+    @property
+    def good(self) -> bool:
+        """Whether every run so far succeeded."""
+        return all(run["success"] for run in self.story.runs)
 
     def weights(self) -> bool:
         """Take the weights; False while the training runs."""
@@ -180,6 +185,7 @@ def _stage(studio: Studio, asset: str, character: str, sha256: str) -> dict[str,
     row: dict[str, Any] = {
         "asset": asset,
         "take": manifest.take,
+        "request": manifest.request_id,
         "manifest_sha256": sha256,
         "accepted": not studio.refusals(asset, character, sha256),
         "checks": [
@@ -191,15 +197,19 @@ def _stage(studio: Studio, asset: str, character: str, sha256: str) -> dict[str,
         row |= {"exec_s": manifest.timing.exec_s, "cost_usd": manifest.timing.cost_usd}
     if isinstance(manifest, ImageSet):
         row |= {"route": manifest.route, "route_reason": manifest.route_reason, "images": _images(studio, manifest)}
+        row["rejected"] = [
+            {"shot": one.shot, "sha256": one.sha256, "take": one.take, "refused": one.refused}
+            for one in manifest.rejected
+        ]
     return row
 
 
 def _images(studio: Studio, manifest: ImageSet) -> list[dict[str, Any]]:
     judged = "identity" in REQUIRED_CLAIMS[manifest.asset]
-    template = template_of(studio, manifest)[0] if judged else None
+    against = compared(studio, manifest) if judged else None
     rows = []
     for record in manifest.images:
-        score = score_image(studio, record, manifest, template) if template is not None else None
+        score = score_image(studio, record, manifest, *against) if against else None
         rows.append(
             {
                 "name": record.name,

@@ -32,7 +32,7 @@ def serve(config: Settings, *, port: int) -> int:
     dagster = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)  # noqa: S603  our own
     app = build_app(config.model_copy(update={"home": config.home.resolve()}))
     try:
-        uvicorn.run(app, host="127.0.0.1", port=address.port or 3001, log_level="warning")
+        uvicorn.run(app, host="127.0.0.1", port=address.port or 3001, log_level="warning", access_log=False)
     finally:
         _stop(dagster)
     return 0

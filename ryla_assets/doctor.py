@@ -6,26 +6,20 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from ryla_assets.doctor_finding import Finding
+from ryla_assets.doctor_runpod import looks
 from ryla_assets.settings import Settings
 
+RENEW_DAYS = 30  # a certificate that ends sooner is told
 LOW_DISK = 2 * 1024**3  # bytes; a thousand 1024 px pictures are 1.5 GB
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: `state` is ok, note (works, but know it) or missing (does not work)."""
-
-    what: str
-    state: str
-    detail: str
-    cure: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; one broken part hides no other."""
-    return [_guarded(name, look, settings) for name, look in _LOOKS.items()]
+    more = looks(settings) if settings.backend == "runpod" else {}
+    return [_guarded(name, look, settings) for name, look in (_LOOKS | more).items()]
 
 
 def _guarded(name: str, look: Callable[[Settings], Finding], settings: Settings) -> Finding:
@@ -63,17 +57,30 @@ def _database(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    from resources.storage import open_store
+    """Write, read, and on S3 read again as a far worker would: by a presigned URL, which not every S3 takes."""
+    from resources.storage import S3Access, StorageError, open_store
 
-    store = open_store(settings.storage)
-    sha256 = store.put("manifests", b'{"doctor": "a probe of the store"}')
-    store.get("manifests", sha256)
-    return Finding("store", "ok", "writes and reads back")
+    try:
+        store = open_store(settings.storage, S3Access(**settings.s3))
+        sha256 = store.put("manifests", b'{"doctor": "a probe of the store"}')
+        store.get("manifests", sha256)
+    except StorageError as error:
+        return Finding("store", "missing", str(error), "Correct the setting that it names; run ryla doctor again.")
+    if not hasattr(store, "sign_get"):
+        return Finding("store", "ok", "writes and reads back")
+    try:
+        urllib.request.urlopen(store.sign_get("manifests", sha256, seconds=60), timeout=5).close()  # noqa: S310
+    except (urllib.error.URLError, OSError) as error:
+        detail = f"{settings.storage} writes and reads back, but refuses its own presigned URLs ({error})"
+        return Finding("store", "note", detail, "RunPod's workers need them: use another S3, or worker-comfyui.")
+    return Finding("store", "ok", f"{settings.storage} writes and reads back, by presigned URLs too")
 
 
 def _backend(settings: Settings) -> Finding:
     if settings.backend == "comfyui":
         return _comfyui(settings)
+    if settings.backend == "runpod":
+        return Finding("backend", "ok", f"runpod: {settings.runpod_jobs_url} ({settings.image_px} px)")
     detail = "preview: embedded, procedural pictures, nominal prices; it never passes for a model's output"
     return Finding("backend", "note", f"{detail} ({settings.image_px} px)")
 
@@ -135,6 +142,56 @@ def _money(settings: Settings) -> Finding:
     return Finding("budget", "ok", f"${spent:.4f} of ${settings.daily_budget_usd:.2f} spent or reserved in 24 hours")
 
 
+def _credentials(settings: Settings) -> Finding:
+    """Whether stored pictures are signed, and whether the certificate still can; told before anything is paid."""
+    from resources.signing_key import CredentialsUnusable
+    from ryla_assets.studio.inspect import signer_of
+
+    signer = signer_of(settings)
+    if signer is None:
+        detail = "pictures are marked in XMP and not signed: no certificate is set"
+        return Finding("content credentials", "note", detail, "docs/provenance.md says how; trials: images certificate")
+    try:
+        signer.ready()
+    except CredentialsUnusable as error:
+        return Finding("content credentials", "missing", f"{error.what}: {error.message}", error.way_out)
+    left = (signer.expires - datetime.now(UTC)).days
+    detail = f"pictures are signed; the certificate ends {signer.expires:%Y-%m-%d}"
+    if signer.is_development:
+        cure = "Before publication, set a certificate of an authority that others trust."
+        return Finding("content credentials", "note", f"{detail}; it is a development certificate", cure)
+    if left < RENEW_DAYS:
+        return Finding("content credentials", "note", f"{detail}, in {left} days", "Renew it.")
+    return Finding("content credentials", "ok", detail)
+
+
+def _safety(settings: Settings) -> Finding:
+    """The deny list, the classifier of ratings, and how many texts were blocked in 24 hours: counts, never a text."""
+    from resources.content_guard import installed_guard
+    from resources.database import open_engine
+    from ryla_assets.registry.migrate import ready
+    from ryla_assets.registry.registry import Registry
+    from ryla_assets.studio.texts import deny_list
+
+    denied = deny_list(settings.denied_names)
+    engine = ready(open_engine(settings.database))
+    try:
+        registry = Registry(engine)
+        counts = registry.block_counts(since=registry.clock() - 86_400)
+    finally:
+        engine.dispose()
+    reasons: dict[str, int] = {}
+    for (reason, _), count in counts.items():
+        reasons[reason] = reasons.get(reason, 0) + count
+    told = f"{sum(reasons.values())} texts blocked in 24 hours"
+    told += f" ({', '.join(f'{n} {reason}' for reason, n in reasons.items())})" if reasons else ""
+    names = sum(map(len, denied.by_first.values())) if denied else 0
+    told += f"; {names} names of real people denied" if denied else "; no list of real people (RYLA_DENIED_NAMES)"
+    if installed_guard() is None:
+        return Finding("safety", "note", f"{told}; ratings are not judged", "pip install 'ryla-assets[nsfw]'")
+    return Finding("safety", "ok", f"{told}; ratings are judged")
+
+
 def _gates(settings: Settings) -> Finding:
     if settings.gates == "enforce":
         return Finding("gates", "ok", "enforced")
@@ -153,4 +210,6 @@ _LOOKS: dict[str, Callable[[Settings], Finding]] = {
     "HTTP app": _app,
     "budget": _money,
     "gates": _gates,
+    "safety": _safety,
+    "content credentials": _credentials,
 }

@@ -22,13 +22,14 @@ OURS = (RylaError, GpuError, StorageError, WorkflowError)
 
 
 def failure(error: Exception) -> dg.Failure:
-    """One of our errors as a dg.Failure: its sentence, its code, the way out."""
+    """One of our errors as a dg.Failure: its sentence (with the diagnosis), its code, the way out, the cost so far."""
     retry = isinstance(error, GpuError) and error.retry in (Retry.TRANSIENT, Retry.ELSEWHERE)
-    metadata = {"error": type(error).__name__, "code": getattr(error, "code", "storage")}
-    way_out = getattr(error, "way_out", "")
-    return dg.Failure(
-        str(error), metadata={**metadata, **({"way_out": way_out} if way_out else {})}, allow_retries=retry
-    )
+    metadata: dict[str, Any] = {"error": type(error).__name__, "code": getattr(error, "code", "storage")}
+    if way_out := getattr(error, "way_out", ""):
+        metadata["way_out"] = way_out
+    if isinstance(error, GpuError):
+        metadata["cost_usd"] = float(error.cost_usd)
+    return dg.Failure(str(error), metadata=metadata, allow_retries=retry)
 
 
 def fails_clearly(function: Callable[P, T]) -> Callable[P, T]:

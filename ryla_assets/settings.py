@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ryla_assets.domain.errors import InputError
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     )
     runpod_training_endpoint_id: str = Field(
         default="", validation_alias="runpod_training_endpoint_id", description="the one that trains LoRAs"
+    )
+    runpod_training_pod_image: str = Field(
+        default="",
+        validation_alias="runpod_training_pod_image",
+        description="train on pods of this image (our worker's contract) instead of the training endpoint",
     )
     runpod_fallback_endpoint_id: str = Field(
         default="",
@@ -88,6 +93,12 @@ class Settings(BaseSettings):
     s3_region: str = Field(default="", description="empty: what the AWS settings of the machine say")
     s3_access_key_id: SecretStr = Field(default=SecretStr(""), description="empty: AWS credentials of the machine")
     s3_secret_access_key: SecretStr = Field(default=SecretStr(""), description="its secret")
+    c2pa_certificate: Path | None = Field(
+        default=None, description="certificate chain (PEM, leaf first) that signs stored pictures; unset: not signed"
+    )
+    c2pa_private_key: Path | None = Field(
+        default=None, validate_default=True, description="its private key (PKCS#8 PEM, without a password)"
+    )
     base_model: Literal["flux-dev", "zimage-turbo"] = Field(
         default="flux-dev", description="for characters without one"
     )
@@ -109,9 +120,28 @@ class Settings(BaseSettings):
     )
     sheet_images: int = Field(default=8, ge=7, le=10, description="shots of a character sheet")
     content_images: int = Field(default=4, ge=1, le=10, description="pictures of a daily or first-look request")
+    rerolls: int = Field(
+        default=2, ge=0, le=5, description="most rounds in which shots that fail their gates are drawn again"
+    )
+    reroll_budget_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=5,
+        description="most that all rounds of a set may cost, as a share of its first one (rounded up to a picture)",
+    )
+    denied_names: Path | None = Field(
+        default=None, description="a file with names of real people, one a line, that no text may hold; unset: none"
+    )
     nsfw_allowed: bool = Field(default=False, description="the deployment's policy; never enough by itself")
     public_url: str = Field(default="http://127.0.0.1:3001", description="where the HTTP app is reached by browsers")
     preview_workers: int = Field(default=0, ge=0, le=16, description="0: one a core, at most four")
+
+    @field_validator("c2pa_private_key")
+    @classmethod
+    def _with_certificate(cls, given: Path | None, others: ValidationInfo) -> Path | None:
+        if (given is None) != (others.data.get("c2pa_certificate") is None):
+            raise ValueError("RYLA_C2PA_CERTIFICATE and RYLA_C2PA_PRIVATE_KEY are set together or not at all")
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -129,6 +159,16 @@ class Settings(BaseSettings):
     def storage(self) -> str:
         """The storage URL that holds."""
         return self.storage_url or str((self.home / "store").resolve())
+
+    @property
+    def s3(self) -> dict[str, str]:
+        """The fields of `resources.storage.S3Access`, secrets in clear: to hand on, not to show."""
+        return {
+            "endpoint_url": self.s3_endpoint_url,
+            "region": self.s3_region,
+            "access_key_id": self.s3_access_key_id.get_secret_value(),
+            "secret_access_key": self.s3_secret_access_key.get_secret_value(),
+        }
 
     @property
     def dagster_home(self) -> Path:

@@ -25,6 +25,8 @@ from ryla_assets.registry.registry import Character
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Studio
 from tests.postgres import serve
+from tests.s3 import S3Server
+from tests.s3 import serve as serve_s3
 
 SETTINGS = ("RYLA_", "RUNPOD_", "COMFYUI_")  # whatever the developer has set is not the tests' business
 WORKER_IDLE_S = 2.0  # how long a preview worker may wait for another job before it ends
@@ -93,6 +95,12 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres() -> Iterator[str]:
     """The URL of a throwaway Postgres; skipped where no server is installed."""
     yield from serve()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A throwaway S3 that verifies signatures; skipped where its server is not installed."""
+    yield from serve_s3()
 
 
 @pytest.fixture

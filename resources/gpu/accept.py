@@ -1,8 +1,11 @@
 """The one place between fetching a worker's output and believing it.
 
-`accept` decodes within limits, refuses blank or wrong pictures and broken LoRA files, marks pictures as AI-made and
-puts them into the store. Nothing is stored or served before it, and raw worker bytes are not kept. Who is in the
-picture is judged afterwards, from the stored bytes, by others.
+`accept` decodes within limits, refuses pictures of another size and broken LoRA files, marks pictures as AI-made and
+puts them into the store; with a signer, what is stored is signed too. Nothing is stored or served before it, and raw
+worker bytes are not kept: a ComfyUI file's own prompt and workflow end here, the ledger has them with the job.
+
+A picture is measured here, and its numbers are recorded; whether it is good, and who is in it, is judged afterwards,
+from the stored bytes, by others. One blank picture of four is theirs to refuse: the other three are paid for.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from resources import images
+from resources.content_credentials import Signer
 from resources.gpu.backend import RemoteOutput
-from resources.gpu.errors import OutputRejected
+from resources.gpu.errors import OutputRejected, Retry
 from resources.gpu.job import Job, OutputSpec
+from resources.quality import measure
 from resources.storage import Store
 from workflows import lora_file
 from workflows.errors import LoraFileError
@@ -23,12 +28,21 @@ MAX_LORA_BYTES = 1024 * 1024 * 1024  # rank 128 on Flux is 0.7 GB; ours are rank
 
 
 def accept(
-    job: Job, outputs: Sequence[RemoteOutput], store: Store, *, source: images.SourceType, tool: str
+    job: Job,
+    outputs: Sequence[RemoteOutput],
+    store: Store,
+    *,
+    source: images.SourceType,
+    tool: str,
+    signer: Signer | None = None,
 ) -> list[dict[str, Any]]:
-    """Check, mark and store every output that `job` asked for; in the job's order.
+    """Check, mark, sign (with a `signer`) and store every output that `job` asked for; in the job's order.
 
-    Returns one record an output: name, media, sha256 (stored bytes), and for pictures pixels_sha256, width, height.
-    Raises OutputRejected naming the output and the reason; nothing of a job is accepted if one output is bad.
+    Returns one record an output: name, media, sha256 (stored bytes), and for pictures pixels_sha256, width, height and
+    `quality`, the numbers of `resources.quality` (a blank picture is among them).
+    Raises OutputRejected naming the output and the reason; nothing of a job is accepted if one output is bad, or if all
+    of its pictures are blank. Raises SigningFailed, which is not the worker's fault. Signatures are random: of the same
+    output accepted twice only the pixels_sha256 is the same.
     """
     by_name: dict[str, list[RemoteOutput]] = {spec.name: [] for spec in job.outputs}
     for output in outputs:
@@ -43,8 +57,12 @@ def accept(
                 f"{job.label}: {len(found)} files came back for {spec.name!r}, one was asked for.",
                 code="missing_output" if not found else "extra_output",
             )
-        ready.append((spec, _checked(job, spec, found[0].data, source, tool)))
-    return [_store(store, spec, *checked) for spec, checked in ready]
+        data, facts = _checked(job, spec, found[0].data, source, tool)
+        if signer is not None and spec.media == "image":
+            data = signer.sign(data, source=source, tool=tool)
+        ready.append((spec, data, facts))
+    _check_not_all_blank(job, [facts["quality"] for spec, _, facts in ready if spec.media == "image"])
+    return [_store(store, spec, data, facts) for spec, data, facts in ready]
 
 
 def _checked(
@@ -64,10 +82,28 @@ def _checked(
         image = images.decode(data, size=(spec.width, spec.height))
     except images.ImageRejected as error:
         raise OutputRejected(f"{job.label}: {spec.name}: {error.message}.", code=error.reason) from error
-    if images.is_blank(image):
-        raise OutputRejected(f"{job.label}: {spec.name} came back blank (NaN latents do that).", code="blank")
-    facts = {"pixels_sha256": images.pixels_sha256(image), "width": image.width, "height": image.height}
-    return images.mark(image, source=source, tool=tool), facts
+    pixels = images.pixels_sha256(image)
+    facts = {
+        "pixels_sha256": pixels,
+        "width": image.width,
+        "height": image.height,
+        "quality": measure(image).as_dict(),
+    }
+    return images.mark(image, source=source, tool=tool, original=pixels), facts
+
+
+def _check_not_all_blank(job: Job, measured: Sequence[dict[str, Any]]) -> None:
+    """Raise OutputRejected if a job made nothing but blank pictures: its worker is to blame, so another one may do.
+
+    NaN latents come from a precision or an attention kernel that the same machine will use again.
+    """
+    if measured and all(
+        one["luma_std"] < images.BLANK_STD or one["luma_spread"] < images.BLANK_SPREAD for one in measured
+    ):
+        many = "picture" if len(measured) == 1 else f"all {len(measured)} pictures"
+        raise OutputRejected(
+            f"{job.label}: {many} came back blank (NaN latents do that).", code="blank", retry=Retry.ELSEWHERE
+        )
 
 
 def _store(store: Store, spec: OutputSpec, data: bytes, facts: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ process on another machine finds the job, its endpoint and its stored result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -166,6 +166,13 @@ class Backend(Protocol):
     async def diagnose(self, remote_id: str) -> Diagnosis:
         """Why it does not move."""
 
+    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
+        """Remove machines that were rented for one attempt and outlived it; returns their ids.
+
+        `open_attempts`: attempt id -> remote id ("" where unknown); `ended` is true of an attempt that the ledger knows
+        and that is over. What neither of them knows is somebody else's, and is never touched.
+        """
+
 
 class OneEndpoint:
     """What the protocol asks of a backend with several endpoints, answered for one that has a single one."""
@@ -185,3 +192,7 @@ class OneEndpoint:
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """It is asked anew at every poll."""
+
+    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
+        """It rents nothing."""
+        return []

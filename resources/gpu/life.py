@@ -161,8 +161,9 @@ class Life:
                 return
             reached(points.PRESUMED_LOST)
             lost = errors.JobLost(
-                f"{item.row.job.label}: whether its submission arrived could not be found out in {waited_s:.0f} s; "
-                f"${leased.exposure_usd:.4f} are booked as if it had. {error.message}",
+                f"{item.row.job.label}: whether its submission arrived could not be found out in {waited_s:.0f} s "
+                f"({self.ledger.history(leased.id)[-1][2]}); ${leased.exposure_usd:.4f} are booked as if it had. "
+                f"{error.message}",
                 code=OUTCOME_UNKNOWN,
             )
             self.end(leased, "lost", lost, **presumed(leased))

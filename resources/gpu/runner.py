@@ -76,6 +76,14 @@ class Runner:
         alone = [attempt for attempt in self.ledger.open_attempts() if attempt.lease_until < now]
         return _held(self._look_after(alone[:limit]))
 
+    def sweep(self) -> list[str]:
+        """Remove machines that outlived the attempt they were rented for; returns their ids.
+
+        Raises BackendUnavailable. What the ledger does not know is never touched.
+        """
+        waiting = {attempt.id: attempt.remote_id or "" for attempt in self.ledger.open_attempts()}
+        return asyncio.run(self.backend.sweep(waiting, self._has_ended))
+
     def cancel(self, attempt_id: str, *, why: str) -> Attempt:
         """Stop an open attempt that no living process follows; a result that came just before is taken.
 
@@ -83,6 +91,10 @@ class Runner:
         and OutcomeUnknown where nobody can tell yet whether there is anything to stop.
         """
         return _held(self._cancel(attempt_id, why))
+
+    def _has_ended(self, attempt_id: str) -> bool:
+        found = self.ledger.read([attempt_id]).get(attempt_id)
+        return found is not None and not found.is_open
 
     async def _run(
         self, jobs: Sequence[Job], run_id: str | None, on_progress: Callable[[Progress], None] | None

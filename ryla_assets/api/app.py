@@ -1,4 +1,4 @@
-"""The HTTP app, first form: health, thumbnails and galleries by capability URL.
+"""The HTTP app: health, thumbnails and galleries by capability URL, RunPod's webhooks.
 
 Input is hostile: tokens are checked before anything is looked up, answers carry no path and no secret, pages run no
 script. What it serves was accepted into the store; there is no way to put anything in.
@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from resources.storage import StorageError
+from ryla_assets.api.webhooks import Webhooks, quiet_access_log
 from ryla_assets.build import build_studio
 from ryla_assets.domain.errors import UnknownCharacter
 from ryla_assets.domain.images import ImageSet
@@ -31,12 +32,15 @@ _SHOWN = ("base_images", "selected_base_image", "character_sheet", "generated_im
 
 def build_app(settings: Settings, *, studio: Studio | None = None) -> Starlette:
     """The ASGI app on these settings."""
-    house = _Pages(studio or build_studio(settings))
+    studio = studio or build_studio(settings)
+    house = _Pages(studio)
+    quiet_access_log()
     return Starlette(
         routes=[
             Route("/health", house.health),
             Route("/t/{token}.webp", house.thumbnail),
             Route("/g/{character}/{token}", house.gallery),
+            *Webhooks(studio.runner.ledger).routes(),
         ]
     )
 
@@ -96,11 +100,9 @@ class _Pages:
     def _thumbnail(self, prefix: str) -> bytes | None:
         from resources.images import ImageRejected, thumbnail
 
-        sha256 = self.studio.store.find("images", prefix)
-        if sha256 is None:
-            return None
         try:
-            return thumbnail(self.studio.store.get("images", sha256))
+            sha256 = self.studio.store.find("images", prefix)
+            return thumbnail(self.studio.store.get("images", sha256)) if sha256 else None
         except (StorageError, ImageRejected):
             return None
 
@@ -122,7 +124,9 @@ class _Pages:
         kind = "procedural preview" if manifest.render_domain == "preview" else "made by a model"
         line = f"take {manifest.take}, {manifest.route} route, {kind}, {state}"
         figures = "".join(_figure(self.links.thumbnail(i.sha256), i.shot) for i in manifest.images)
-        return f"<h2>{html.escape(manifest.asset)}</h2><p>{html.escape(line)}</p><div>{figures}</div>"
+        section = f"<h2>{html.escape(manifest.asset)}</h2><p>{html.escape(line)}</p><div>{figures}</div>"
+        lost = "".join(f"<li>{html.escape(f'{i.shot}, take {i.take}: {i.refused}')}</li>" for i in manifest.rejected)
+        return section + (f"<p>rejected takes, kept and not shown:</p><ul>{lost}</ul>" if lost else "")
 
 
 def _figure(url: str, shot: str) -> str:

@@ -10,7 +10,7 @@ from ryla_assets.failures import OURS, fails_clearly
 from ryla_assets.metadata import entries, table
 from ryla_assets.partitions import days
 from ryla_assets.studio.batch import Served, serve_day
-from ryla_assets.studio.judge import Judgement
+from ryla_assets.studio.judgement import Judgement
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from ryla_assets.domain.images import ImageSet, LoraArtifact, LoraDataset, TrainingTicket
+from ryla_assets.domain.images import ImageRecord, ImageSet, LoraArtifact, LoraDataset, Timing, TrainingTicket
 from ryla_assets.links import Links
-from ryla_assets.metadata import entries
+from ryla_assets.metadata import entries, table
+from ryla_assets.studio.base import UNREVIEWED
+from ryla_assets.studio.ledger import books_of
+from ryla_assets.studio.reroll import cost_per_accepted, redrawn
 from ryla_assets.studio.studio import Studio, name_of
 
 AnyManifest = ImageSet | LoraDataset | TrainingTicket | LoraArtifact
@@ -37,7 +40,7 @@ def metadata_of(studio: Studio, manifest: AnyManifest) -> dict[str, Any]:
     links = Links(studio.settings.home, studio.settings.public_url)
     special: Mapping[str, Any]
     if isinstance(manifest, ImageSet):
-        special = _of_images(manifest, links)
+        special = {**_of_images(manifest, links), "review": _review(studio, manifest)}
     elif isinstance(manifest, LoraDataset):
         special = {
             "images": len(manifest.images),
@@ -49,7 +52,7 @@ def metadata_of(studio: Studio, manifest: AnyManifest) -> dict[str, Any]:
         }
     else:
         special = _of_training(manifest)
-    return entries({**common, **special})
+    return entries({**common, **special, "diagnosis": _diagnosis(studio, manifest)})
 
 
 def contact_sheet(links: Links, pictures: list[tuple[str, str]]) -> str:
@@ -75,17 +78,28 @@ def _of_images(manifest: ImageSet, links: Links) -> Mapping[str, Any]:
         "gallery": links.gallery(manifest.character),
         "images": len(manifest.images),
         "rejected": len(manifest.rejected),
+        "rerolled": len(redrawn(manifest)),
+        "rejections": table([_rejection(record) for record in manifest.rejected]),
+        "cost_per_accepted_usd": cost_per_accepted(manifest),
         "backend": manifest.backend,
         "route": manifest.route,
         "route_reason": manifest.route_reason or None,
         "workflows": ", ".join(sorted({image.workflow for image in manifest.images})),
-        "exec_s": spent.exec_s,
-        "queue_s": spent.queue_s,
-        "cold_s": spent.cold_s,
-        "overhead_s": spent.overhead_s,
-        "cost_usd": spent.cost_usd,
+        **_costs(spent),
         "jobs": spent.jobs,
     }
+
+
+def _rejection(record: ImageRecord) -> dict[str, Any]:
+    return {"shot": record.shot, "take": record.take, "why": record.refused, "sha256": record.sha256}
+
+
+def _review(studio: Studio, manifest: ImageSet) -> str | None:
+    """Who stands for the adult appearance of a picked base image; None for other sets."""
+    selection = studio.registry.selection(manifest.character) if manifest.asset == "selected_base_image" else None
+    if selection is None:
+        return None
+    return f"{selection.review}, by {selection.who}" if selection.review else UNREVIEWED
 
 
 def _of_training(manifest: TrainingTicket | LoraArtifact) -> Mapping[str, Any]:
@@ -101,5 +115,18 @@ def _of_training(manifest: TrainingTicket | LoraArtifact) -> Mapping[str, Any]:
         return shared
     spent = manifest.timing
     file = {"lora_sha256": manifest.sha256, "rank": manifest.rank}
-    seconds = {"exec_s": spent.exec_s, "queue_s": spent.queue_s, "cold_s": spent.cold_s, "overhead_s": spent.overhead_s}
-    return {**shared, **file, **seconds, "cost_usd": spent.cost_usd}
+    return {**shared, **file, **_costs(spent)}
+
+
+def _costs(spent: Timing) -> Mapping[str, float]:
+    names = ("exec_s", "queue_s", "cold_s", "overhead_s", "cost_usd", "run_usd", "cold_usd", "idle_usd")
+    return {name: getattr(spent, name) for name in names}
+
+
+def _diagnosis(studio: Studio, manifest: AnyManifest) -> str | None:
+    """What held up the jobs behind it, as the ledger has it; None where nothing did."""
+    if isinstance(manifest, ImageSet):
+        jobs = {image.job for image in (*manifest.images, *manifest.rejected)}
+    else:
+        jobs = set() if isinstance(manifest, LoraDataset) else {manifest.job}
+    return "; ".join(books_of(studio).diagnoses(jobs)) or None if jobs else None

@@ -8,8 +8,11 @@ import dagster as dg
 from ryla_assets.failures import fails_clearly
 from ryla_assets.metadata import entries, table
 from ryla_assets.partitions import characters
-from ryla_assets.studio.judge import Judgement, judge
+from ryla_assets.studio.judge import judge
+from ryla_assets.studio.judgement import NO_SCORER, Judgement
 from ryla_assets.studio.studio import Studio
+
+_OF_THE_PRODUCT = ("timing", "evidence", "drift", "distinct")  # claims that a preview says nothing about
 
 
 def judged_check(asset: str, claim: str, *, blocking: bool, description: str) -> dg.AssetChecksDefinition:
@@ -39,8 +42,8 @@ def judged_check(asset: str, claim: str, *, blocking: bool, description: str) ->
 def result(judgement: Judgement, *, blocking: bool, named: bool = True) -> dg.AssetCheckResult:
     """A judgement as Dagster shows it."""
     return dg.AssetCheckResult(
-        passed=judgement.passed,
-        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        passed=judgement.passed and not judgement.warned,
+        severity=dg.AssetCheckSeverity.ERROR if blocking and not judgement.warned else dg.AssetCheckSeverity.WARN,
         description=judgement.reason,
         asset_key=dg.AssetKey(judgement.asset) if named else None,
         check_name=f"{judgement.asset}__{judgement.claim}" if named else None,
@@ -50,14 +53,14 @@ def result(judgement: Judgement, *, blocking: bool, named: bool = True) -> dg.As
 
 def check_metadata(judgement: Judgement) -> dict[str, Any]:
     """The numbers, the sentence and the per-image table."""
-    scorer = None if judgement.scorer_id == "bytes" else judgement.scorer_id
+    scorer = None if judgement.scorer_id == NO_SCORER else judgement.scorer_id
     return entries(
         {
             "reason": judgement.reason,
             "manifest_sha256": judgement.manifest_sha256,
             "scorer": scorer,
             "per_image": table(judgement.per_image),
-            **({"evidence": judgement.evidence} if judgement.claim == "timing" else {}),
+            **({"evidence": judgement.evidence} if judgement.claim in _OF_THE_PRODUCT else {}),
             **judgement.numbers,
         }
     )

@@ -28,6 +28,7 @@ from ryla_assets.domain import choices
 from ryla_assets.domain.choices import unknown_choice, values
 from ryla_assets.domain.errors import InputError, UnsafeText
 from ryla_assets.domain.safety import MIN_AGE, screen
+from ryla_assets.domain.safety_person import DenyList
 
 MAX_AGE: Final = 80  # the product's wizard: 18-80
 MAX_NAME, MAX_HANDLE, MAX_BIO = 60, 50, 500  # characters; handle and bio as the product validates them
@@ -63,7 +64,9 @@ class WizardConfig(BaseModel):
     """The wizard's validated description of a character. What keeps a face the same is required, the rest optional.
 
     `base_model` None means the deployment's default. Raises UnsafeText on a blocked free text; other faults are
-    pydantic's, which `parse_character` turns into InputError.
+    pydantic's, which `parse_character` turns into InputError. Context of a validation: `denied` is a deny list;
+    `stored` says that the texts were screened when they came in (no rule of today may hide a character of yesterday:
+    its prompts are screened anyway).
     """
 
     model_config = _STRICT
@@ -97,8 +100,9 @@ class WizardConfig(BaseModel):
     @field_validator("name", "bio", "handle", mode="before")
     @classmethod
     def _free_text_is_safe(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, str):
-            screen(value, field=f"config.{info.field_name}")
+        context = info.context or {}
+        if isinstance(value, str) and not context.get("stored"):
+            screen(value, field=f"config.{info.field_name}", denied=context.get("denied"))
         return value
 
     @model_validator(mode="after")
@@ -129,11 +133,12 @@ class CharacterSpec:
     config: WizardConfig
 
 
-def parse_character(data: Mapping[str, object], *, source: str) -> CharacterSpec:
+def parse_character(data: Mapping[str, object], *, source: str, denied: DenyList | None = None) -> CharacterSpec:
     """A character from `{"id": ..., "config": {...}}`.
 
-    `source` (a file name, "HTTP request") is named in the error. Raises InputError with the dotted field, the value,
-    what is allowed and the way out; UnsafeText when a free text is blocked, without repeating it.
+    `source` (a file name, "HTTP request") is named in the error; `denied` holds real people whom no text may name.
+    Raises InputError with the dotted field, the value, what is allowed and the way out; UnsafeText when a free text is
+    blocked, without repeating it.
     """
     unknown = set(data) - {"id", "config"}
     if unknown:
@@ -141,17 +146,17 @@ def parse_character(data: Mapping[str, object], *, source: str) -> CharacterSpec
     config = data.get("config")
     if not isinstance(config, Mapping):
         raise InputError(f"missing or not a mapping in {source}.", field="config", way_out="See examples/characters/.")
-    character_id = parse_slug(data.get("id"), source=source)
+    character_id = parse_slug(data.get("id"), source=source, denied=denied)
     try:
-        return CharacterSpec(character_id, WizardConfig.model_validate(dict(config)))
+        return CharacterSpec(character_id, WizardConfig.model_validate(dict(config), context={"denied": denied}))
     except ValidationError as error:
         raise _translated(error, source) from None
 
 
-def parse_slug(value: object, *, source: str) -> str:
+def parse_slug(value: object, *, source: str, denied: DenyList | None = None) -> str:
     """A character id: 2-39 of a-z, 0-9 and '-', not starting with '-'. Raises InputError that suggests a valid one."""
     if isinstance(value, str) and SLUG.fullmatch(value):
-        screen(re.sub(r"(?<![a-z])\d+(?![a-z])", " ", value), field="id")  # a number of its own is a serial number
+        screen(re.sub(r"(?<![a-z])\d+(?![a-z])", " ", value), field="id", denied=denied)  # a serial number is no age
         return value
     suggestion = re.sub(r"[^a-z0-9]+", "-", str(value or "").casefold()).strip("-")[:39].rstrip("-")
     hint = f" Try {suggestion!r}." if SLUG.fullmatch(suggestion) and _shown(suggestion) else ""

@@ -65,10 +65,16 @@ class DuplicateCharacter(InputError):
 
 
 class UnsafeText(RylaError):
-    """The safety screen blocked a text; the text itself is never repeated."""
+    """The safety screen blocked a text; the text itself is never repeated, only `sha256` names it."""
 
     code = "unsafe_text"
     exit_code = 2
+
+    def __init__(
+        self, message: str, *, field: str = "", value: object = None, way_out: str = "", sha256: str = ""
+    ) -> None:
+        super().__init__(message, field=field, value=value, way_out=way_out)
+        self.sha256 = sha256
 
 
 class Refused(RylaError):

@@ -1,11 +1,12 @@
 """Who is on a picture, judged from numbers: verified or not, and how consistent a set is.
 
 Belongs here: the definition of consistency, in plain floats. Does not belong here: detecting faces or computing
-embeddings (`resources/identity.py`), gates as rows (`ryla_assets/registry/`).
+embeddings (`resources/identity.py`), many sets over time (`evidence`), gates as rows (`ryla_assets/registry/`).
 
 Consistency = verified / requested, over the shots declared scorable *before* generation. A missing file, no face, two
-people or a face too small stays in the denominator as not verified; what was declared unscorable never enters it.
-Numbers are comparable within one scorer and one render domain only, so mixing domains is an error.
+people, a face too small or a copy of the reference stays in the denominator as not verified; what was declared
+unscorable never enters it. Numbers are comparable within one scorer and one render domain only, so mixing domains is
+an error.
 """
 
 import math
@@ -14,9 +15,19 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ryla_assets.domain.errors import InputError
+from ryla_assets.domain.quality import ALIKE_BITS
 from ryla_assets.domain.targets import IDENTITY_THRESHOLDS, MIN_FACE_PX, RenderDomain
 
-Reason = Literal["verified", "missing", "unreadable", "no_face", "two_faces", "face_too_small", "distance"]
+Reason = Literal["verified", "missing", "unreadable", "no_face", "two_faces", "face_too_small", "distance", "copy"]
+
+# A portrait's face is at least this share of the picture's short side, declared 0.40: else it is no portrait. Other
+# framings have the floor of pixels alone: a full-body face of 0.10 is 64 px wide from a base of 640.
+LEAST_FACE_SHARE: Final[dict[str, float]] = {"close-up": 0.12}
+# Nearer than two shots of one person: the same photograph. Re-lit, cropped and blurred copies of 14 photos were 0.05 to
+# 0.24 away, other photos of the person 0.28 to 0.44; the perceptual hash must say so too (docs/identity.md).
+COPY_DISTANCE: Final = 0.10
+# Two characters nearer than this are told: of 2,000 pairs of unrelated people none was (nearest 0.56).
+DISTINCT_DISTANCE: Final = 0.50
 Z_95_ONE_SIDED: Final = 1.6448536269514722  # standard normal quantile of 0.95
 
 
@@ -73,6 +84,16 @@ def template(embeddings: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(column) / len(embeddings) for column in zip(*embeddings, strict=True)]
 
 
+def least_face_px(framing: str, short_side: int) -> float:
+    """The narrowest face, in pixels, that is measured on a picture of that framing ("" where nobody declared one)."""
+    return max(MIN_FACE_PX, LEAST_FACE_SHARE.get(framing, 0.0) * short_side)
+
+
+def is_copy(distance: float, bits: int) -> bool:
+    """Whether a picture is the reference picture again: its face, and its perceptual hash, hardly differ from it."""
+    return distance < COPY_DISTANCE and bits <= ALIKE_BITS
+
+
 def verify(
     name: str,
     *,
@@ -84,13 +105,15 @@ def verify(
     distance: float | None = None,
     missing: bool = False,
     unreadable: bool = False,
+    copy: bool = False,
     threshold: float | None = None,
     min_face_px: float = MIN_FACE_PX,
 ) -> ImageScore:
     """Judge one image: verified iff exactly one face, at least `min_face_px` wide, within `threshold` of the template.
 
     `faces` counts people (false boxes already dropped), `face_px` is the main face's width in pixels, `distance` its L2
-    distance. `threshold` defaults to the render domain's. Raises InputError when image and template are of two domains.
+    distance, `copy` that it is the reference again (`is_copy`). `threshold` defaults to the domain's.
+    Raises InputError when image and template are of two domains.
     """
     if domain != template_domain:
         raise InputError(
@@ -110,6 +133,8 @@ def verify(
         reason = "face_too_small"
     elif distance is None or not distance <= limit:  # a NaN distance is never within
         reason = "distance"
+    elif copy:
+        reason = "copy"
     return ImageScore(name, domain, expected, faces, face_px, distance, reason == "verified", reason)
 
 

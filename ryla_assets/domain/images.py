@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 RenderDomain = Literal["preview", "model"]  # procedural pictures are never compared with a model's
 
@@ -31,7 +31,19 @@ class Timing(_Document):
     overhead_s: float = 0.0
     longest_exec_s: float = 0.0  # of one job: what a stage takes when its jobs run side by side
     cost_usd: float = 0.0
+    cold_usd: float = 0.0  # the share of the cost that started workers, and
+    idle_usd: float = 0.0  # the one that kept them warm afterwards
     jobs: int = 0
+
+    @property
+    def run_usd(self) -> float:
+        """The share of the cost that executed the jobs."""
+        return self.cost_usd - self.cold_usd - self.idle_usd
+
+    @model_serializer(mode="wrap")
+    def _as_first_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the shares that are zero: a manifest of before they were known keeps its bytes, so its name."""
+        return {k: v for k, v in write(self).items() if v or k not in ("cold_usd", "idle_usd")}
 
 
 class ImageRecord(_Document):
@@ -54,6 +66,13 @@ class ImageRecord(_Document):
     framing: str = ""
     view: str = ""
     expression: str = ""
+    faults: tuple[str, ...] = ()  # what was wrong with its pixels when it arrived: blank, noise, blurred
+    refused: str = ""  # why the gates refuse it, as they said when the set was made; empty: they do not
+
+    @model_serializer(mode="wrap")
+    def _as_first_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is empty: a manifest of before faults were told keeps its bytes, so its name."""
+        return {k: v for k, v in write(self).items() if v or k not in ("faults", "refused")}
 
 
 class ImageSet(_Document):
@@ -70,7 +89,7 @@ class ImageSet(_Document):
     route_reason: str = ""
     rating: Literal["sfw", "nsfw"] = "sfw"
     images: tuple[ImageRecord, ...]
-    rejected: tuple[ImageRecord, ...] = ()  # earlier takes of shots that were re-rolled
+    rejected: tuple[ImageRecord, ...] = ()  # quarantine: takes that were drawn and lost to another; never results
     parents: tuple[str, ...] = ()
     timing: Timing = Timing()
 

@@ -17,6 +17,7 @@ from ryla_assets.domain.choices import unknown_choice
 from ryla_assets.domain.errors import InputError, Refused
 from ryla_assets.domain.routing import Rating
 from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE, adult_phrase, screen
+from ryla_assets.domain.safety_person import DenyList
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.catalogue import catalogue
 
@@ -49,12 +50,14 @@ def build_prompt(
     rating: str = "sfw",
     trigger: str | None = None,
     sfw_base: bool = False,
+    denied: DenyList | None = None,
 ) -> PromptText:
     """The prompt of one shot of one character.
 
     Arguments win over the shot's own scene, environment, pose and lighting; lighting falls back to the scene's, then to
     daylight; the outfit to the character's default. `style` is a visual style's id. `trigger` is the LoRA's word, first
     in the prompt. `sfw_base` makes the wording of a base image: rating sfw, no body shape, no beachwear.
+    `denied` holds real people whom no text may name.
     Raises InputError (unknown id, too long), UnsafeText (blocked words), Refused (rating not allowed).
     """
     rating = _checked_rating(config, "sfw" if sfw_base else rating)
@@ -68,20 +71,25 @@ def build_prompt(
         *_place(scene, environment),
         _lighting(shot, scene, lighting),
         catalogue().text("visual_style", style, field="style") if style else "",
-        _details(details),
+        _details(details, denied),
         catalogue().text("quality", config.style),
     ]
     text = ", ".join(filter(None, parts))
-    screen(text, field="prompt")
+    screen(text, field="prompt", denied=denied)
     medium = catalogue().text("style", config.style)
     return PromptText(
-        positive=" ".join(filter(None, (medium, f"{_trigger(trigger)}," if trigger else "", text))),
+        positive=" ".join(filter(None, (medium, f"{_trigger(trigger, denied)}," if trigger else "", text))),
         negative=negative_prompt(rating),
     )
 
 
 def build_caption(
-    config: WizardConfig, shot: Shot, trigger: str, *, outfit: str | OutfitComposition | None = None
+    config: WizardConfig,
+    shot: Shot,
+    trigger: str,
+    *,
+    outfit: str | OutfitComposition | None = None,
+    denied: DenyList | None = None,
 ) -> str:
     """The caption of one training image: trigger, class word, and what varies from image to image.
 
@@ -90,7 +98,7 @@ def build_caption(
     """
     person = catalogue().text("gender", config.gender)
     parts = [
-        f"{catalogue().text('style', config.style)} {_trigger(trigger)} {person}",
+        f"{catalogue().text('style', config.style)} {_trigger(trigger, denied)} {person}",
         *_camera(shot),
         *_bearing(shot, shot.pose),
         f"wearing {_outfit(config, outfit, sfw_base=False)}",
@@ -190,22 +198,22 @@ def _lighting(shot: Shot, scene: str | None, wanted: str | None) -> str:
     return catalogue().text("lighting", wanted or shot.lighting or of_scene or DEFAULT_LIGHTING, field="lighting")
 
 
-def _details(details: str | None) -> str:
+def _details(details: str | None, denied: DenyList | None) -> str:
     text = " ".join((details or "").split()).strip(" ,.")
     if len(text) > MAX_DETAILS:
         raise InputError(f"longer than {MAX_DETAILS} characters.", field="details", way_out="Shorten it.")
-    screen(text, field="details")
+    screen(text, field="details", denied=denied)
     return text
 
 
-def _trigger(trigger: str) -> str:
+def _trigger(trigger: str, denied: DenyList | None) -> str:
     if not TRIGGER.fullmatch(trigger):
         raise InputError(
             "a trigger is one word.",
             field="trigger",
             way_out="Use 3 to 32 letters, digits, '_' and '-', starting with a letter.",
         )
-    screen(re.sub(r"\d+", " ", trigger), field="trigger")
+    screen(re.sub(r"\d+", " ", trigger), field="trigger", denied=denied)
     return trigger
 
 

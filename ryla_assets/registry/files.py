@@ -8,11 +8,12 @@ import yaml
 
 from ryla_assets.domain.character import CharacterSpec, parse_character
 from ryla_assets.domain.errors import InputError
+from ryla_assets.domain.safety_person import DenyList
 
 MAX_BYTES = 64 * 1024  # a full description is 2 kB
 
 
-def load_character(path: Path) -> CharacterSpec:
+def load_character(path: Path, *, denied: DenyList | None = None) -> CharacterSpec:
     """Read one character file. Raises InputError naming the file, and the field if the description is wrong."""
     try:
         raw = path.read_bytes()
@@ -32,4 +33,4 @@ def load_character(path: Path) -> CharacterSpec:
         raise InputError(
             f"{path} holds no mapping.", field="file", value=str(path), way_out="Start it with id: and config:."
         )
-    return parse_character(data, source=str(path))
+    return parse_character(data, source=str(path), denied=denied)

@@ -36,6 +36,7 @@ class Selection:
     who: str
     why: str
     at: float
+    review: str | None = None  # what a person reviewed by picking; None: a policy picked, no person looked
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,26 @@ class Request:
     plan: list[dict[str, Any]] | None
     state: str
     route: str | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as one manifest names it; the hashes are of the stored bytes and of the decoded pixels."""
+
+    sha256: str
+    pixels_sha256: str
+    rejected: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """A manifest that names a picture."""
+
+    manifest_sha256: str
+    asset: str
+    character: str
+    take: int
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,32 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Template:
+    """A character's mean face as one scorer measured it: from which pictures of which manifest, since when."""
+
+    id: int
+    character: str
+    version: int
+    scorer_id: str
+    render_domain: str
+    embedding: tuple[float, ...]
+    images: tuple[str, ...]  # sha256; empty: made before they were kept
+    source_sha256: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one declared picture shows its character; `distance` None is unmeasured."""
+
+    image_sha256: str
+    manifest_sha256: str
+    verified: bool
+    reason: str
+    distance: float | None
+
+
+@dataclass(frozen=True)
 class Event:
     """Something happened that a sensor may answer; `id` grows, so it is a cursor."""
 
@@ -82,3 +129,37 @@ class Event:
     character: str
     attempt: int
     detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text that the safety screen blocked: by hash, never the text."""
+
+    at: float
+    field: str
+    reason: str
+    text_sha256: str
+    screen: int
+    place: str
+    who: str
+    character: str | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A current manifest that is not accepted, with its required claims as they were judged: claim -> passed, why."""
+
+    asset: str
+    character: str
+    manifest_sha256: str
+    verdicts: dict[str, tuple[bool, str]]
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture of a current manifest."""
+
+    sha256: str
+    pixels_sha256: str
+    asset: str
+    character: str

@@ -1,8 +1,8 @@
 """The registry: the domain's memory, as a few operations that each are one transaction.
 
 Belongs here: characters, selections, requests with their plans, manifests and which of them is current or accepted,
-gate rows, and the event log that sensors read. Does not belong here: deciding anything about them (`studio`), and paid
-work (`resources.gpu.ledger`).
+gate rows, and the event log that sensors read. What is known of faces comes from `face_rows`. Does not belong here:
+deciding anything about them (`studio`), and paid work (`resources.gpu.ledger`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from resources.database import lock, reading, writing
 from ryla_assets.domain.character import CharacterSpec, WizardConfig
 from ryla_assets.domain.errors import Conflict, DuplicateCharacter, UnknownCharacter
 from ryla_assets.registry import tables as t
-from ryla_assets.registry.records import Character, Event, Gate, Head, Request, Selection
+from ryla_assets.registry.face_rows import FaceRows
+from ryla_assets.registry.records import Character, Event, Gate, Head, Named, Picture, Request, Selection
+from ryla_assets.registry.safety_rows import SafetyRows
+from ryla_assets.registry.standing_rows import StandingRows
 
 
-class Registry:
+class Registry(FaceRows, SafetyRows, StandingRows):
     """All reads and writes of the domain's tables."""
 
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
@@ -109,9 +112,20 @@ class Registry:
     # ---- selections
 
     def select(
-        self, character: str, *, option: int, take: int, image: Mapping[str, str], who: str, why: str
+        self,
+        character: str,
+        *,
+        option: int,
+        take: int,
+        image: Mapping[str, str],
+        who: str,
+        why: str,
+        review: str | None = None,
     ) -> Selection:
-        """Record a pick; `image` holds sha256, manifest_sha256 and url. Writes a `base_selected` event."""
+        """Record a pick; `image` holds sha256, manifest_sha256 and url. Writes a `base_selected` event.
+
+        `review` says what the person who picked has reviewed; None where no person did.
+        """
         with writing(self.engine) as db:
             key = db.execute(
                 sa.insert(t.selections)
@@ -124,6 +138,7 @@ class Registry:
                     who=who,
                     why=why,
                     at=self.clock(),
+                    review=review,
                 )
                 .returning(t.selections.c.id)
             ).scalar_one()
@@ -132,7 +147,8 @@ class Registry:
                 .where(t.characters.c.id == character)
                 .values(base_image_id=image["sha256"], base_image_url=image["url"])
             )
-            self._event(db, "base_selected", character, key, {"option": option, "who": who})
+            detail = {"option": option, "who": who, "reviewed": review}
+            self._event(db, "base_selected", character, key, detail)
         found = self.selection(character)
         if found is None:
             raise Conflict(f"the selection for {character} vanished while it was written.", way_out="Select again.")
@@ -245,11 +261,20 @@ class Registry:
     # ---- manifests, heads, gates
 
     def publish(
-        self, *, sha256: str, asset: str, character: str, take: int, request_id: str, in_order: bool = True
+        self,
+        *,
+        sha256: str,
+        asset: str,
+        character: str,
+        take: int,
+        request_id: str,
+        in_order: bool = True,
+        pictures: Iterable[Picture] = (),
     ) -> Head:
         """Make a manifest the current one of its asset. An older take never replaces a newer one (Conflict).
 
-        Not `in_order`: takes answer requests of their own, in any order, and the one made last is current.
+        Not `in_order`: takes answer requests of their own, in any order, and the one made last is current. Its
+        `pictures` are found by `named` from then on.
         """
         now = self.clock()
         where = (t.heads.c.asset == asset, t.heads.c.character == character)
@@ -261,6 +286,7 @@ class Registry:
                         sha256=sha256, asset=asset, character=character, take=take, request_id=request_id, at=now
                     )
                 )
+                _index(db, sha256, pictures)
             head = db.execute(sa.select(t.heads).where(*where)).mappings().first()
             if head is None:
                 values = {"take": take, "current_sha256": sha256, "version": 1}
@@ -297,6 +323,30 @@ class Registry:
         )
         with reading(self.engine) as db:
             return list(db.execute(query.order_by(t.manifests.c.at)).scalars())
+
+    def unindexed(self, assets: Sequence[str]) -> list[str]:
+        """Manifests of these assets of which no picture is known to `named`."""
+        known = sa.exists().where(t.images.c.manifest_sha256 == t.manifests.c.sha256)
+        query = sa.select(t.manifests.c.sha256).where(t.manifests.c.asset.in_(assets), sa.not_(known))
+        with reading(self.engine) as db:
+            return list(db.execute(query).scalars())
+
+    def index(self, manifest_sha256: str, pictures: Iterable[Picture]) -> None:
+        """Let `named` find the pictures of a published manifest that it does not know yet."""
+        with writing(self.engine) as db:
+            lock(db, f"images:{manifest_sha256}")
+            db.execute(sa.delete(t.images).where(t.images.c.manifest_sha256 == manifest_sha256))
+            _index(db, manifest_sha256, pictures)
+
+    def named(self, *, sha256: str = "", pixels_sha256: str = "") -> list[Named]:
+        """The manifests that name a picture of these bytes or, without `sha256`, of these pixels; oldest first."""
+        where = t.images.c.sha256 == sha256 if sha256 else t.images.c.pixels_sha256 == pixels_sha256
+        columns = (t.manifests.c.sha256, t.manifests.c.asset, t.manifests.c.character, t.manifests.c.take)
+        picture = (t.images.c.sha256, t.images.c.pixels_sha256, t.images.c.rejected)
+        query = sa.select(*columns, *picture).select_from(t.images.join(t.manifests))
+        with reading(self.engine) as db:
+            rows = db.execute(query.where(where).order_by(t.manifests.c.at, t.manifests.c.sha256))
+            return [Named(*row[:4], Picture(*row[4:])) for row in rows]
 
     def judge(
         self,
@@ -351,49 +401,6 @@ class Registry:
         with reading(self.engine) as db:
             return [Gate(*row) for row in db.execute(query.order_by(c.claim))]
 
-    # ---- faces and templates
-
-    def faces(self, pixels_sha256: str, scorer_id: str) -> list[dict[str, Any]] | None:
-        """What this scorer found in exactly these pixels, if it looked before."""
-        c = t.faces.c
-        query = sa.select(c.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id)
-        with reading(self.engine) as db:
-            return db.execute(query).scalar_one_or_none()
-
-    def keep_faces(self, pixels_sha256: str, scorer_id: str, faces: list[dict[str, Any]]) -> None:
-        """Remember what a scorer found."""
-        with writing(self.engine) as db:
-            lock(db, f"faces:{pixels_sha256}")
-            c = t.faces.c
-            db.execute(sa.delete(t.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id))
-            db.execute(sa.insert(t.faces).values(pixels_sha256=pixels_sha256, scorer_id=scorer_id, faces=faces))
-
-    def keep_template(
-        self, character: str, scorer_id: str, *, render_domain: str, embedding: list[float], source_sha256: str
-    ) -> None:
-        """Remember a character's template and the manifest that it was made from."""
-        with writing(self.engine) as db:
-            lock(db, f"template:{character}")
-            c = t.templates.c
-            db.execute(sa.delete(t.templates).where(c.character == character, c.scorer_id == scorer_id))
-            db.execute(
-                sa.insert(t.templates).values(
-                    character=character, scorer_id=scorer_id, render_domain=render_domain, embedding=embedding,
-                    source_sha256=source_sha256, at=self.clock(),
-                )
-            )  # fmt: skip
-
-    def other_templates(
-        self, character: str, scorer_id: str, render_domain: str, *, limit: int
-    ) -> dict[str, list[float]]:
-        """The newest templates of other characters of the same scorer and render domain."""
-        c = t.templates.c
-        query = sa.select(c.character, c.embedding).where(
-            c.character != character, c.scorer_id == scorer_id, c.render_domain == render_domain
-        )
-        with reading(self.engine) as db:
-            return {row.character: row.embedding for row in db.execute(query.order_by(c.at.desc()).limit(limit))}
-
     # ---- events
 
     def emit(self, kind: str, character: str, attempt: int, detail: dict[str, Any] | None = None) -> None:
@@ -418,6 +425,13 @@ class Registry:
             db.execute(sa.update(t.characters).where(t.characters.c.id == character).values(**values))
 
 
+def _index(db: sa.Connection, manifest_sha256: str, pictures: Iterable[Picture]) -> None:
+    rows = {picture.sha256: picture for picture in sorted(pictures, key=lambda one: not one.rejected)}  # accepted last
+    if rows:
+        values = [{"manifest_sha256": manifest_sha256, **vars(picture)} for picture in rows.values()]
+        db.execute(sa.insert(t.images), values)
+
+
 def _verdicts(db: sa.Connection, key: Mapping[str, str]) -> dict[str, bool]:
     where = [t.gates.c[name] == value for name, value in key.items()]
     verdicts: dict[str, bool] = {}
@@ -431,7 +445,7 @@ def _wish(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _character(row: Any) -> Character:
-    return Character(**{**row, "config": WizardConfig.model_validate(row["config"])})
+    return Character(**{**row, "config": WizardConfig.model_validate(row["config"], context={"stored": True})})
 
 
 def _request(row: Any) -> Request:

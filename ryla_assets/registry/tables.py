@@ -36,6 +36,7 @@ selections = sa.Table(
     sa.Column("who", sa.String(100), nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Column("review", sa.String(40)),  # what the person who picked has reviewed; NULL: no person looked
 )
 
 requests = sa.Table(
@@ -63,6 +64,16 @@ manifests = sa.Table(
     sa.Column("request_id", sa.String(120), nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Index("ix_manifests_asset_character", "asset", "character"),
+)
+
+# Which manifests name a picture: a file from anywhere is looked up here by its bytes, then by its pixels.
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("manifest_sha256", sa.ForeignKey("manifests.sha256"), primary_key=True),
+    sa.Column("sha256", sa.String(64), primary_key=True, index=True),
+    sa.Column("pixels_sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("rejected", sa.Boolean, nullable=False),  # an earlier take of a shot that was re-rolled
 )
 
 heads = sa.Table(
@@ -109,13 +120,60 @@ faces = sa.Table(
     sa.Column("faces", sa.JSON, nullable=False),  # what the scorer found in exactly these pixels
 )
 
+# Only ever added to: the newest row of a character and scorer is its template, the others are its history.
 templates = sa.Table(
     "templates",
     metadata,
-    sa.Column("character", sa.ForeignKey("characters.id"), primary_key=True),
-    sa.Column("scorer_id", sa.String(100), primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),  # grows, so it is a cursor
+    sa.Column("character", sa.ForeignKey("characters.id"), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # of the character's template by this scorer, from 1
+    sa.Column("scorer_id", sa.String(100), nullable=False),
     sa.Column("render_domain", sa.String(10), nullable=False),
-    sa.Column("embedding", sa.JSON, nullable=False),
+    sa.Column("embedding", sa.LargeBinary, nullable=False),  # float32, little-endian: 10,000 are read in no time
+    sa.Column("images", sa.JSON, nullable=False),  # sha256 of each picture whose face is in the mean
     sa.Column("source_sha256", sa.String(64), nullable=False),  # the manifest that it was made from
     sa.Column("at", sa.Float, nullable=False),
+    sa.UniqueConstraint("character", "scorer_id", "version"),
+    sa.UniqueConstraint("character", "scorer_id", "source_sha256"),
+    sa.Index("ix_templates_scorer_domain_id", "scorer_id", "render_domain", "id"),
+)
+
+# One row a declared picture that was ever judged, accepted or not: what evidence is counted from.
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("image_sha256", sa.String(64), primary_key=True),
+    sa.Column("scorer_id", sa.String(100), primary_key=True),
+    sa.Column("character", sa.ForeignKey("characters.id"), primary_key=True),
+    sa.Column("route", sa.String(12), nullable=False),
+    sa.Column("render_domain", sa.String(10), nullable=False),
+    sa.Column("manifest_sha256", sa.String(64), nullable=False),  # the set that it was judged in
+    sa.Column("verified", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.String(20), nullable=False),
+    sa.Column("distance", sa.Float),  # L2 to the template; None: unmeasured
+    sa.Column("at", sa.Float, nullable=False),  # when it was judged first
+    sa.Index("ix_verdicts_character_route_at", "character", "route", "at"),
+)
+
+# The audit trail of the screen: never a text, only its hash. No key to characters: one refused at the door has no row.
+safety_blocks = sa.Table(
+    "safety_blocks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("field", sa.String(64), nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False),  # the screen's code
+    sa.Column("text_sha256", sa.String(64), nullable=False),
+    sa.Column("screen", sa.Integer, nullable=False),  # version of its rules
+    sa.Column("place", sa.String(40), nullable=False),  # at which door
+    sa.Column("who", sa.String(100), nullable=False),  # a person, or a Dagster run
+    sa.Column("character", sa.String(39)),  # one that exists; NULL: refused when it was to be added
+)
+
+ratings = sa.Table(
+    "ratings",
+    metadata,
+    sa.Column("pixels_sha256", sa.String(64), primary_key=True),
+    sa.Column("guard_id", sa.String(100), primary_key=True),
+    sa.Column("score", sa.Float, nullable=False),  # what the classifier gave to exactly these pixels
 )

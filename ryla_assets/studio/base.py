@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 from ryla_assets.domain.errors import InputError, TooEarly
 from ryla_assets.domain.images import ImageSet, Timing
 from ryla_assets.domain.shots import BASE_SHOTS
-from ryla_assets.prompts.build import build_prompt
 from ryla_assets.registry.records import Character, Selection
+from ryla_assets.studio import texts
 from ryla_assets.studio.faces import faces_of
+from ryla_assets.studio.lineage import own_picture
 from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, plan_once, take_for
 from ryla_assets.studio.rendering import render
+from ryla_assets.studio.reroll import Verdict, reroll
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.base_image import base_image
 from workflows.requests import ImageRequest
 
 STAGE = "base_images"
+ADULT_APPEARANCE = "adult appearance"  # what a person reviews by picking
+UNREVIEWED = "picked by policy, no person reviewed its adult appearance"
 
 
 def make_base_images(studio: Studio, character: str, *, new_take: bool = False) -> ImageSet:
-    """Three options, in one graph with three seeds. Materializing again adopts them; a new take is asked for."""
+    """Three options, in one graph with three seeds; what is no good picture of one person is drawn again.
+
+    Materializing again adopts them; a new take is asked for.
+    """
     who = active(studio, character)
     request = take_for(studio, character, STAGE, {"config": who.config.model_dump(mode="json")}, new_take=new_take)
-    plan = plan_once(studio, request, lambda: [_plan(studio, who, request.take)])
+    draw = partial(_plan, studio, who, request.take)
+    plan = plan_once(studio, request, partial(draw, None, 0))
     images, timing = render(studio, plan)
-    return ImageSet(
+    options = ImageSet(
         asset=STAGE,
         character=character,
         take=request.take,
@@ -36,11 +46,15 @@ def make_base_images(studio: Studio, character: str, *, new_take: bool = False) 
         images=tuple(images),
         timing=timing,
     )
+    return reroll(studio, request, options, draw)
 
 
-def pick(studio: Studio, character: str, *, option: int, who: str, why: str) -> Selection:
+def pick(
+    studio: Studio, character: str, *, option: int, who: str, why: str, review: str | None = ADULT_APPEARANCE
+) -> Selection:
     """Record which option the character becomes: the reviewed, adult-looking base image of everything after.
 
+    Picking is the recorded review: the person says that whom they see looks adult. `review` None: no person looked.
     Raises InputError (no such option) and TooEarly / NotAccepted (inactive, or no accepted base images to pick from).
     """
     active(studio, character)
@@ -55,6 +69,7 @@ def pick(studio: Studio, character: str, *, option: int, who: str, why: str) -> 
             way_out=f"Choose 1 to {len(base.images)}; ryla characters show {character} lists them.",
         )
     image = base.images[option - 1]
+    own_picture(studio, image, character)
     return studio.registry.select(
         character,
         option=option,
@@ -66,6 +81,7 @@ def pick(studio: Studio, character: str, *, option: int, who: str, why: str) -> 
         },
         who=who,
         why=why,
+        review=review,
     )
 
 
@@ -103,19 +119,29 @@ def selected_base_image(
         selection = pick(studio, character, option=option, who=who, why="picked in the run's config")
     elif policy == "best_score" and (selection is None or selection.manifest_sha256 != name_of(base)):
         number, why = best_option(studio, character)
-        selection = pick(studio, character, option=number, who="policy:best_score", why=why)
+        selection = pick(studio, character, option=number, who="policy:best_score", why=why, review=None)
     if selection is None:
         studio.caller.tell(f"No base image of {character} is selected yet: ryla characters select {character} OPTION")
         return None
     chosen = studio.manifest(selection.manifest_sha256)
     if not isinstance(chosen, ImageSet):
         raise InputError(f"{selection.manifest_sha256[:12]} is no set of base images.", field="selection")
+    images = tuple(image for image in chosen.images if image.sha256 == selection.image_sha256)
+    if chosen.character != character or chosen.asset != STAGE or len(images) != 1:
+        raise InputError(
+            f"the pick of {character} names no picture of its base images.",
+            field="selection",
+            value=selection.image_sha256[:12],
+            way_out=f"Pick again: ryla characters select {character} OPTION",
+        )
+    own_picture(studio, images[0], character)
+    reviewed = f"reviewed: {selection.review}" if selection.review else UNREVIEWED
     return chosen.model_copy(
         update={
             "asset": "selected_base_image",
-            "images": tuple(i for i in chosen.images if i.sha256 == selection.image_sha256),
+            "images": images,
             "take": selection.id,
-            "route_reason": f"option {selection.option} picked by {selection.who}: {selection.why}",
+            "route_reason": f"option {selection.option} picked by {selection.who}: {selection.why}; {reviewed}",
             "parents": (selection.manifest_sha256,),
             "timing": Timing(),  # a pick makes nothing: its picture is on the bill of base_images
         }
@@ -135,12 +161,16 @@ def active(studio: Studio, character: str) -> Character:
     return found
 
 
-def _plan(studio: Studio, who: Character, take: int) -> PlannedJob:
+def _plan(
+    studio: Studio, who: Character, take: int, failed: Mapping[str, Verdict] | None, number: int
+) -> list[PlannedJob]:
+    """All options in one graph, or in a re-roll those that failed."""
     frames: list[Frame] = []
     for shot in BASE_SHOTS:
-        text = build_prompt(who.config, shot, sfw_base=True)
-        frames.append(frame(studio, who.id, STAGE, shot, text, take=take * REROLLS))
+        if failed is None or shot.id in failed:
+            text = texts.prompt(studio, who, shot, stage=STAGE, sfw_base=True)
+            frames.append(frame(studio, who.id, STAGE, shot, text, take=take * REROLLS + number))
     requests = [ImageRequest(f.prefix, f.text.positive, f.text.negative, f.seed, f.width, f.height) for f in frames]
     graph = base_image(who.config.base_model or studio.settings.base_model, requests)
-    label = f"{who.id}/{STAGE}/{take}"
-    return image_job(studio, frames, graph, workflow="base-image", method="text", label=label, owner=who.id)
+    label = f"{who.id}/{STAGE}/{take}" + (f" re-roll {number}" if number else "")
+    return [image_job(studio, frames, graph, workflow="base-image", method="text", label=label, owner=who.id)]

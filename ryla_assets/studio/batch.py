@@ -8,7 +8,8 @@ from typing import Any
 
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.studio.content import STAGE, ContentRequest, ask, generate
-from ryla_assets.studio.judge import Judgement, judge_all
+from ryla_assets.studio.judge import judge_all
+from ryla_assets.studio.judgement import Judgement
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
 
 DAILY_SCENES = ("candid-lifestyle", "morning-vibes", "cozy-home", "professional-portrait")

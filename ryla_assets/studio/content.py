@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -12,11 +12,11 @@ from resources.gpu.job import InputFile
 from ryla_assets.domain.errors import InputError, RylaError
 from ryla_assets.domain.images import ImageSet, LoraArtifact
 from ryla_assets.domain.routing import Route, route
-from ryla_assets.domain.safety import screen
 from ryla_assets.domain.shots import content_shots
-from ryla_assets.prompts.build import build_prompt
 from ryla_assets.registry.records import Character, Request
+from ryla_assets.studio import texts
 from ryla_assets.studio.base import active
+from ryla_assets.studio.lineage import own_picture
 from ryla_assets.studio.plans import (
     REROLLS,
     Frame,
@@ -28,8 +28,9 @@ from ryla_assets.studio.plans import (
     spread,
 )
 from ryla_assets.studio.rendering import render
+from ryla_assets.studio.reroll import Verdict, reroll, stronger
 from ryla_assets.studio.studio import Studio, name_of
-from workflows.face_swap import face_swap
+from workflows.face_swap import IDENTITY_WEIGHT, face_swap
 from workflows.lora_generation import lora_generation
 from workflows.requests import ImageRequest
 
@@ -64,9 +65,9 @@ def ask(studio: Studio, character: str, wanted: ContentRequest, *, name: str | N
     """
     who = active(studio, character)
     if wanted.details:
-        screen(wanted.details, field="details")
+        texts.check(studio, wanted.details, field="details", place=STAGE, character=who.id, who=wanted.asked_by)
     for shot in _shots(wanted):
-        _text(who, shot, wanted, trigger=None)
+        _text(studio, who, shot, wanted, trigger=None)
     _route(studio, who, wanted, lora=None, planning=False)
     body = wanted.model_dump(mode="json")
     return studio.registry.open_take(character, STAGE, body, reuse="never", name=name, event="content_requested")
@@ -113,6 +114,8 @@ def first_look(studio: Studio, character: str) -> Request:
 def generate(studio: Studio, request: Request) -> ImageSet:
     """Make a request's pictures by the route that holds now. A planned request keeps the route that it was planned on.
 
+    What fails its gates is drawn again, unless a seed was asked for: then these pictures are meant, and no others.
+
     Gates: the sheet must be accepted, and the LoRA if it is used.
     """
     who = active(studio, request.character)
@@ -122,13 +125,14 @@ def generate(studio: Studio, request: Request) -> ImageSet:
     lora = _lora(studio, who)
     if not isinstance(base, ImageSet):
         raise InputError(f"{who.id} has no selected base image.", field="selected_base_image")
+    own_picture(studio, base.images[0], who.id)
     way = _route(studio, who, wanted, lora=lora, planning=True)
     chosen = request.route or way.method
-    plan = plan_once(studio, request, lambda: _plan(studio, who, request, wanted, way, base, lora), route=way.method)
+    draw = partial(_plan, studio, who, request, wanted, base)
+    plan = plan_once(studio, request, partial(draw, lora if way.method == "lora" else None, None, 0), route=way.method)
     images, timing = render(studio, plan)
     lora_parent = (name_of(lora),) if lora and chosen == "lora" else ()
-    studio.registry.finish_request(request.id, "done")
-    return ImageSet(
+    made = ImageSet(
         asset=STAGE,
         character=who.id,
         take=request.take,
@@ -142,6 +146,10 @@ def generate(studio: Studio, request: Request) -> ImageSet:
         parents=(name_of(sheet), name_of(base), *lora_parent),
         timing=timing,
     )
+    if wanted.seed is None and (chosen != "lora" or lora is not None):
+        made = reroll(studio, request, made, partial(draw, lora if chosen == "lora" else None))
+    studio.registry.finish_request(request.id, "done")
+    return made
 
 
 def _lora(studio: Studio, who: Character) -> LoraArtifact | None:
@@ -182,10 +190,12 @@ def _shots(wanted: ContentRequest) -> Sequence[Any]:
     )
 
 
-def _text(who: Character, shot: Any, wanted: ContentRequest, *, trigger: str | None) -> Any:
-    return build_prompt(
-        who.config,
+def _text(studio: Studio, who: Character, shot: Any, wanted: ContentRequest, *, trigger: str | None) -> Any:
+    return texts.prompt(
+        studio,
+        who,
         shot,
+        stage=STAGE,
         outfit=wanted.outfit,
         style=wanted.style,
         details=wanted.details,
@@ -199,34 +209,53 @@ def _plan(
     who: Character,
     request: Request,
     wanted: ContentRequest,
-    way: Route,
     base: ImageSet,
     lora: LoraArtifact | None,
+    failed: Mapping[str, Verdict] | None,
+    number: int,
 ) -> list[PlannedJob]:
-    use_lora = way.method == "lora" and lora is not None
-    trigger = lora.trigger if lora and use_lora else None
+    """All shots, or in a re-roll those that failed; by the LoRA if one is given, else by the face swap."""
     frames = []
     for index, shot in enumerate(_shots(wanted)):
-        fixed = None if wanted.seed is None else (wanted.seed + index) % (SEEDS + 1)
-        text = _text(who, shot, wanted, trigger=trigger)
-        frames.append(frame(studio, who.id, STAGE, shot, text, take=request.take * REROLLS, fixed_seed=fixed))
-    groups = spread(frames, studio.runner.backend)
-    return [_job(studio, group, request, base, lora if use_lora else None) for group in groups]
+        if failed is None or shot.id in failed:
+            fixed = None if wanted.seed is None else (wanted.seed + index) % (SEEDS + 1)
+            text = _text(studio, who, shot, wanted, trigger=lora.trigger if lora else None)
+            take = request.take * REROLLS + number
+            frames.append(frame(studio, who.id, STAGE, shot, text, take=take, fixed_seed=fixed))
+    label = f"{who.id}/{STAGE}/{request.take}" + (f" re-roll {number}" if number else "")
+    backend, jobs = studio.runner.backend, []
+    for weight, group in _by_weight(frames, failed or {}, number):
+        jobs += [_job(studio, part, request, base, lora, weight, label) for part in spread(group, backend)]
+    return jobs
+
+
+def _by_weight(
+    frames: Sequence[Frame], failed: Mapping[str, Verdict], number: int
+) -> Iterator[tuple[float, list[Frame]]]:
+    """Frames by PuLID's hold, which is one a graph: more of it where the face was another one."""
+    others = [f for f in frames if f.shot.id in failed and failed[f.shot.id].other_person]
+    if rest := [f for f in frames if f not in others]:
+        yield IDENTITY_WEIGHT, rest
+    if others:
+        yield stronger(IDENTITY_WEIGHT, number), others
 
 
 def _job(
-    studio: Studio, frames: Sequence[Frame], request: Request, base: ImageSet, lora: LoraArtifact | None
+    studio: Studio,
+    frames: Sequence[Frame],
+    request: Request,
+    base: ImageSet,
+    lora: LoraArtifact | None,
+    weight: float,
+    label: str,
 ) -> PlannedJob:
     requests = [ImageRequest(f.prefix, f.text.positive, f.text.negative, f.seed, f.width, f.height) for f in frames]
     rating: Literal["sfw", "nsfw"] = "nsfw" if request.body.get("rating") == "nsfw" else "sfw"
-    job = partial(
-        image_job, studio, frames, label=f"{request.character}/{STAGE}/{request.take}", owner=request.character,
-        rating=rating,
-    )  # fmt: skip
+    job = partial(image_job, studio, frames, label=label, owner=request.character, rating=rating)
     if lora is not None:
         file = InputFile("loras", lora.file_name, "loras", lora.sha256)
         graph = lora_generation(lora.base_model, requests, lora_name=file.name, rating=rating)  # type: ignore[arg-type]
         return job(graph, workflow="lora-generation", method="lora", inputs=[file])
     face = input_image("images", base.images[0].sha256)
-    graph = face_swap(requests, reference_image=face.name, rating=rating)
+    graph = face_swap(requests, reference_image=face.name, identity_weight=weight, rating=rating)
     return job(graph, workflow="face-swap", method="pulid", inputs=[face])

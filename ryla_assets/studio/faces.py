@@ -1,34 +1,55 @@
 """Faces of stored pictures and the templates they are compared with.
 
 Everything here re-reads the stored bytes; what a scorer found in exactly these pixels is remembered by their hash.
+Other characters' faces are `neighbours`' business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from resources import images
-from resources.identity import Face
+from resources.identity import Face, see_all
+from resources.quality import bits_apart, measure
 from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain.errors import NotAccepted
-from ryla_assets.domain.identity import ImageScore, distance, template, verify
+from ryla_assets.domain.identity import COPY_DISTANCE, ImageScore, distance, is_copy, least_face_px, template, verify
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.studio.studio import Studio, name_of
 
-OTHERS = 50  # templates of other characters that a margin is measured against; the newest ones
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Original:
+    """The picture that a set was drawn from: its face and its perceptual hash. To show it again is no consistency."""
+
+    embedding: tuple[float, ...]
+    phash: str
 
 
 def faces_of(studio: Studio, record: ImageRecord) -> list[Face]:
     """The people in one stored picture. Raises ObjectMissing, ObjectCorrupt, ImageRejected."""
-    image = images.decode(studio.store.get("images", record.sha256))
-    pixels, scorer = images.pixels_sha256(image), studio.scorer.scorer_id
-    known = studio.registry.faces(pixels, scorer)
-    if known is None:
-        found = studio.scorer.faces(image)
-        studio.registry.keep_faces(pixels, scorer, [face.as_dict() for face in found])
-        return found
-    return [Face.from_dict(face) for face in known]
+    return _seen(studio, record)[1]
+
+
+def look_ahead(studio: Studio, records: Sequence[ImageRecord]) -> None:
+    """Look at all pictures that were never looked at, at once where the scorer can; the rest is left to `faces_of`."""
+    scorer = studio.scorer.scorer_id
+    files = []
+    for record in records:
+        if studio.registry.faces(record.pixels_sha256, scorer) is None:
+            try:
+                files.append(studio.store.get("images", record.sha256))
+            except (ObjectMissing, ObjectCorrupt):
+                continue  # its score will say so
+    for seen in see_all(studio.scorer, files):
+        if not seen.rejected:
+            studio.registry.keep_faces(seen.pixels_sha256, scorer, [face.as_dict() for face in seen.faces])
 
 
 def reference_template(studio: Studio, base: ImageSet) -> list[float]:
@@ -44,25 +65,46 @@ def reference_template(studio: Studio, base: ImageSet) -> list[float]:
     return list(faces[0].embedding)
 
 
-def sheet_template(studio: Studio, sheet: ImageSet, reference: Sequence[float]) -> list[float]:
-    """The template after approval: the mean of the sheet's verified faces and the reference. Kept for other margins."""
-    embeddings = [list(reference)]
+def original_of(studio: Studio, base: ImageSet) -> Original | None:
+    """The selected base image as later pictures must not repeat it; None if it does not show exactly one face."""
+    image, faces = _seen(studio, base.images[0])
+    return Original(faces[0].embedding, measure(image).phash) if len(faces) == 1 else None
+
+
+def keep_reference(studio: Studio, base: ImageSet, embedding: Sequence[float]) -> None:
+    """Remember the selected base image's face as its character's template, until a sheet of it is approved."""
+    _keep(studio, base, embedding, [base.images[0].sha256])
+
+
+def sheet_mean(
+    studio: Studio, sheet: ImageSet, reference: Sequence[float], original: Original | None = None
+) -> tuple[list[float], list[str]]:
+    """The mean of the sheet's verified faces and the reference, and the sha256 of the pictures that are in it."""
+    embeddings, shown = [list(reference)], []
     for record in sheet.images:
-        score = score_image(studio, record, sheet, reference)
+        score = score_image(studio, record, sheet, reference, original)
         if record.expects_face and score.verified:
             embeddings.append(list(faces_of(studio, record)[0].embedding))
-    mean = template(embeddings)
-    studio.registry.keep_template(
-        sheet.character,
-        studio.scorer.scorer_id,
-        render_domain=sheet.render_domain,
-        embedding=mean,
-        source_sha256=name_of(sheet),
-    )
+            shown.append(record.sha256)
+    return template(embeddings), shown
+
+
+def sheet_template(
+    studio: Studio, sheet: ImageSet, reference: Sequence[float], original: Original | None = None
+) -> list[float]:
+    """The template after approval: the sheet's mean face. Kept for other margins."""
+    mean, shown = sheet_mean(studio, sheet, reference, original)
+    _keep(studio, sheet, mean, shown)
     return mean
 
 
-def score_image(studio: Studio, record: ImageRecord, manifest: ImageSet, reference: Sequence[float]) -> ImageScore:
+def score_image(
+    studio: Studio,
+    record: ImageRecord,
+    manifest: ImageSet,
+    reference: Sequence[float],
+    original: Original | None = None,
+) -> ImageScore:
     """Judge one stored picture against a template; a missing or unreadable one is a score, not an error."""
     judged = partial(
         verify,
@@ -70,9 +112,10 @@ def score_image(studio: Studio, record: ImageRecord, manifest: ImageSet, referen
         domain=manifest.render_domain,
         template_domain=studio.render_domain,
         expected=record.expects_face,
+        min_face_px=least_face_px(record.framing, min(record.width, record.height)),
     )
     try:
-        faces = faces_of(studio, record)
+        image, faces = _seen(studio, record)
     except ObjectMissing:
         return judged(missing=True)
     except (ObjectCorrupt, images.ImageRejected):
@@ -81,29 +124,34 @@ def score_image(studio: Studio, record: ImageRecord, manifest: ImageSet, referen
         faces=len(faces),
         face_px=faces[0].width if faces else 0.0,
         distance=distance(faces[0].embedding, reference) if faces else None,
+        copy=original is not None and len(faces) == 1 and _repeats(image, faces[0], original),
     )
 
 
-def nearest_other(studio: Studio, manifest: ImageSet) -> float | None:
-    """The set's mean distance to the nearest other character's template; None while there is no other.
+def _repeats(image: Image, face: Face, original: Original) -> bool:
+    apart = distance(face.embedding, original.embedding)
+    if apart >= COPY_DISTANCE:
+        return False  # most pictures: their perceptual hash is not needed
+    return is_copy(apart, bits_apart(measure(image).phash, original.phash))
 
-    Pictures that are lost or unreadable have no face here; that they count against the set is `score_image`'s business.
-    """
-    others = studio.registry.other_templates(
-        manifest.character, studio.scorer.scorer_id, manifest.render_domain, limit=OTHERS
+
+def _seen(studio: Studio, record: ImageRecord) -> tuple[Image, list[Face]]:
+    image = images.decode(studio.store.get("images", record.sha256))
+    pixels, scorer = images.pixels_sha256(image), studio.scorer.scorer_id
+    known = studio.registry.faces(pixels, scorer)
+    if known is not None:
+        return image, [Face.from_dict(face) for face in known]
+    found = studio.scorer.faces(image)
+    studio.registry.keep_faces(pixels, scorer, [face.as_dict() for face in found])
+    return image, found
+
+
+def _keep(studio: Studio, manifest: ImageSet, embedding: Sequence[float], shown: Sequence[str]) -> None:
+    studio.registry.keep_template(
+        manifest.character,
+        studio.scorer.scorer_id,
+        render_domain=manifest.render_domain,
+        embedding=embedding,
+        source_sha256=name_of(manifest),
+        images=shown,
     )
-    own = [
-        faces[0].embedding
-        for record in manifest.images
-        if record.expects_face and len(faces := _still_there(studio, record)) == 1
-    ]
-    if not others or not own:
-        return None
-    return min(sum(distance(face, other) for face in own) / len(own) for other in others.values())
-
-
-def _still_there(studio: Studio, record: ImageRecord) -> list[Face]:
-    try:
-        return faces_of(studio, record)
-    except (ObjectMissing, ObjectCorrupt, images.ImageRejected):
-        return []

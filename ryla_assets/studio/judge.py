@@ -1,46 +1,31 @@
 """Judgements: one function a claim, each re-reading the stored bytes, each ending in one gate row.
 
 Checks, the daily batch and the command line all call `judge`. A judgement says pass or fail, why in one sentence, and
-its numbers; what follows from it (`accepted`, an event, the LoRA's status) happens in the same transaction.
+its numbers; what follows from it (`accepted`, an event, the LoRA's status) happens in the same transaction. Claims
+about faces are `likeness`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from resources import images
+from resources import content_credentials, images
 from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain import targets
-from ryla_assets.domain.errors import NotAccepted, TooEarly
-from ryla_assets.domain.identity import Consistency, ImageScore, consistency
+from ryla_assets.domain.errors import TooEarly
 from ryla_assets.domain.images import ImageSet, LoraArtifact, LoraDataset, Timing
 from ryla_assets.registry.records import Gate
-from ryla_assets.studio.faces import nearest_other, reference_template, score_image, sheet_template
+from ryla_assets.studio import likeness
+from ryla_assets.studio.judgement import Judgement, judgement
 from ryla_assets.studio.lora import MIN_DATASET
-from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
+from ryla_assets.studio.quality import look_at, plotted, rows
+from ryla_assets.studio.rating import rating
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
 from workflows import lora_file
 from workflows.errors import LoraFileError
 
-NO_SCORER = "bytes"  # the scorer id of claims that need no face scorer
 EXPECTED_COUNT = {"base_images": 3, "selected_base_image": 1}
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is claimed about a manifest, whether it holds, and the numbers behind it."""
-
-    asset: str
-    character: str
-    manifest_sha256: str
-    claim: str
-    passed: bool
-    reason: str
-    numbers: dict[str, Any] = field(default_factory=dict)
-    scorer_id: str = NO_SCORER
-    per_image: list[dict[str, Any]] = field(default_factory=list)
-    evidence: bool = True  # False: measured on a preview, so no statement about the product's time
 
 
 def judge(studio: Studio, asset: str, character: str, claim: str) -> Judgement:
@@ -51,18 +36,18 @@ def judge(studio: Studio, asset: str, character: str, claim: str) -> Judgement:
     manifest = studio.to_judge(asset, character)
     if manifest is None:
         raise TooEarly(f"{character} has no {asset} to judge.", field=asset, way_out=f"Materialize {asset} first.")
-    judgement = _CLAIMS[claim](studio, manifest)
+    found = _CLAIMS[claim](studio, manifest)
     accepted = studio.registry.judge(
         asset,
         character,
-        judgement.manifest_sha256,
-        Gate(claim, judgement.passed, judgement.reason, judgement.numbers, judgement.scorer_id),
+        found.manifest_sha256,
+        Gate(claim, found.passed, found.reason, found.numbers, found.scorer_id),
         required=REQUIRED_CLAIMS[asset],
         tainted=bool(studio.lineage_refusal(manifest)),
     )
-    if asset == "lora_weights" and (accepted or not judgement.passed) and claim in REQUIRED_CLAIMS[asset]:
+    if asset == "lora_weights" and (accepted or not found.passed) and claim in REQUIRED_CLAIMS[asset]:
         studio.registry.set_lora_status(character, "ready" if accepted else "failed")
-    return judgement
+    return found
 
 
 def judge_all(studio: Studio, asset: str, character: str) -> list[Judgement]:
@@ -73,9 +58,10 @@ def judge_all(studio: Studio, asset: str, character: str) -> list[Judgement]:
 CLAIMS: dict[str, tuple[str, ...]] = {
     **REQUIRED_CLAIMS,
     "base_images": (*REQUIRED_CLAIMS["base_images"], "timing"),
-    "character_sheet": (*REQUIRED_CLAIMS["character_sheet"], "timing"),
+    "selected_base_image": (*REQUIRED_CLAIMS["selected_base_image"], "distinct"),
+    "character_sheet": (*REQUIRED_CLAIMS["character_sheet"], "timing", "distinct"),
     "lora_weights": (*REQUIRED_CLAIMS["lora_weights"], "timing"),
-    "generated_images": (*REQUIRED_CLAIMS["generated_images"], "timing"),
+    "generated_images": (*REQUIRED_CLAIMS["generated_images"], "timing", "evidence", "drift"),
 }
 
 
@@ -102,55 +88,49 @@ def integrity(studio: Studio, manifest: ImageSet) -> Judgement:
         faults.append(f"{len(manifest.images)} pictures, {wanted} were asked for")
     good = f"{len(manifest.images)} of {wanted} pictures are there and intact"
     numbers = {"images": len(manifest.images), "faults": len(faults)}
-    return _judgement(manifest, "integrity", not faults, "; ".join(faults) or good, numbers)
+    return judgement(manifest, "integrity", not faults, "; ".join(faults) or good, numbers)
 
 
 def provenance(studio: Studio, manifest: ImageSet) -> Judgement:
-    """Every stored picture carries the mark of its making: procedural, or by a trained model."""
+    """Every stored picture carries the mark of its making: procedural, or by a trained model.
+
+    Content credentials say the same and are whole, where a picture has them. Where it has none though a certificate is
+    set, that is told and no fault: it was made before, and what is paid for is adopted as it is.
+    """
     wanted = "algorithmicMedia" if manifest.render_domain == "preview" else "trainedAlgorithmicMedia"
     faults = []
+    marked = signed = 0
     for record in manifest.images:
         try:
-            found = images.read_mark(studio.store.get("images", record.sha256))
+            data = studio.store.get("images", record.sha256)
         except (ObjectMissing, ObjectCorrupt) as error:
             faults.append(f"{record.shot}: {error}")
             continue
+        found = images.read_mark(data)
+        marked += found == wanted
         if found != wanted:
             faults.append(f"{record.shot}: marked {found or 'not at all'}, {wanted} is due")
-    reason = "; ".join(faults) or f"all {len(manifest.images)} pictures carry DigitalSourceType {wanted}"
-    return _judgement(manifest, "provenance", not faults, reason, {"marked": len(manifest.images) - len(faults)})
+        credentials = content_credentials.read(data)
+        signed += credentials.state in ("untrusted", "trusted") and credentials.source == wanted
+        if credentials.state == "invalid":
+            faults.append(f"{record.shot}: content credentials: {credentials.reason}")
+        elif credentials.source not in ("", wanted):
+            faults.append(f"{record.shot}: signed as {credentials.source}, {wanted} is due")
+    count = len(manifest.images)
+    reason = "; ".join(faults) or f"all {count} pictures carry DigitalSourceType {wanted}; {signed} are signed"
+    numbers = {"marked": marked, "signed": signed}
+    return judgement(manifest, "provenance", not faults, reason, numbers)
 
 
-def identity(studio: Studio, manifest: ImageSet) -> Judgement:
-    """The declared shots show the character: verified / requested at a fixed distance, against its route's gate."""
-    template, gate = template_of(studio, manifest)
-    if template is None:
-        reason = "nothing can be verified: the base image behind it does not show exactly one face"
-        return replace(_judgement(manifest, "identity", False, reason, {}), scorer_id=studio.scorer.scorer_id)
-    scores = [score_image(studio, record, manifest, template) for record in manifest.images]
-    verdict = consistency(
-        scores, gate=gate, scorer_id=studio.scorer.scorer_id, nearest_other=nearest_other(studio, manifest)
-    )
-    if manifest.asset == "character_sheet" and verdict.passed:
-        sheet_template(studio, manifest, template)
-    reason = (
-        f"{verdict.verified} of {verdict.requested} declared shots verified at distance {verdict.threshold:.2f}"
-        f" ({verdict.share:.0%}; the gate is {gate:.0%})"
-    )
-    worst = [f"{s.name}: {s.reason}" for s in scores if s.expected and not s.verified]
-    if worst:
-        reason += ": " + ", ".join(worst)
-    return Judgement(
-        asset=manifest.asset,
-        character=manifest.character,
-        manifest_sha256=name_of(manifest),
-        claim="identity",
-        passed=verdict.passed,
-        reason=reason,
-        numbers=_identity_numbers(verdict),
-        scorer_id=studio.scorer.scorer_id,
-        per_image=[_score_row(score) for score in scores],
-    )
+def quality(studio: Studio, manifest: ImageSet) -> Judgement:
+    """No picture is blank, noise, blurred, twice the same, or of a wrong number of people; doubts are told."""
+    seen = look_at(studio, manifest)
+    faults = [f"{one.record.shot}: {found.text}" for one in seen for found in one.refusals]
+    doubts = [f"{one.record.shot}: {found.text}" for one in seen for found in one.findings if not found.refuses]
+    reason = "; ".join(faults) or f"{len(seen)} pictures are sharp, not blank, each another, of one person where due"
+    if doubts:
+        reason += "; told: " + "; ".join(doubts)
+    return judgement(manifest, "quality", not faults, reason, plotted(seen), per_image=rows(seen))
 
 
 def timing(studio: Studio, manifest: ImageSet | LoraArtifact) -> Judgement:
@@ -167,8 +147,8 @@ def timing(studio: Studio, manifest: ImageSet | LoraArtifact) -> Judgement:
     reason = f"execution {took:.1f} s of at most {target:.0f} s ({profile})"
     if not evidence:
         reason = f"preview timing, not evidence: execution {took:.1f} s; the product's target is {target:.0f} s"
-    found = _judgement(manifest, "timing", passed, reason, {"target_s": target, "took_s": took, **_seconds(spent)})
-    return Judgement(**{**vars(found), "evidence": evidence})
+    numbers = {"target_s": target, "took_s": took, **_seconds(spent)}
+    return judgement(manifest, "timing", passed, reason, numbers, evidence=evidence)
 
 
 def dataset(studio: Studio, manifest: LoraDataset) -> Judgement:
@@ -181,7 +161,7 @@ def dataset(studio: Studio, manifest: LoraDataset) -> Judgement:
         faults.append(f"{len(manifest.images)} pictures; {MIN_DATASET} are needed")
     reason = "; ".join(faults) or f"{len(manifest.images)} pictures with captions; {len(manifest.left_out)} left out"
     numbers = {"images": len(manifest.images), "left_out_images": len(manifest.left_out)}
-    return _judgement(manifest, "dataset", not faults, reason, numbers)
+    return judgement(manifest, "dataset", not faults, reason, numbers)
 
 
 def lora(studio: Studio, manifest: LoraArtifact) -> Judgement:
@@ -191,47 +171,24 @@ def lora(studio: Studio, manifest: LoraArtifact) -> Judgement:
             studio.store.get("loras", manifest.sha256), base_model=manifest.base_model, trained_steps=manifest.steps
         )
     except (LoraFileError, ObjectMissing, ObjectCorrupt) as error:
-        return _judgement(manifest, "lora_file", False, str(error), {})
+        return judgement(manifest, "lora_file", False, str(error), {})
     reason = f"{info.tensors} tensors of rank {info.rank} for {info.base_model}, step {manifest.steps}"
-    return _judgement(manifest, "lora_file", True, reason, {"rank": info.rank, "tensors": info.tensors})
+    return judgement(manifest, "lora_file", True, reason, {"rank": info.rank, "tensors": info.tensors})
 
 
 _CLAIMS: dict[str, Callable[[Studio, Any], Judgement]] = {
     "integrity": integrity,
     "provenance": provenance,
-    "identity": identity,
+    "quality": quality,
+    "rating": rating,
+    "identity": likeness.identity,
+    "evidence": likeness.evidence,
+    "drift": likeness.drift,
+    "distinct": likeness.distinct,
     "timing": timing,
     "dataset": dataset,
     "lora_file": lora,
 }
-
-
-def template_of(studio: Studio, manifest: ImageSet) -> tuple[list[float] | None, float]:
-    """What the set's faces are compared with, and the share that must verify: by its lineage, not by today's pick.
-
-    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face. The
-    template is None if that base image does not show exactly one face (only RYLA_GATES=record lets it come to that).
-    """
-    if manifest.asset == "character_sheet":
-        return _reference(studio, _images(studio, manifest.parents[0])), targets.SHEET_GATE
-    sheet, base = (_images(studio, parent) for parent in manifest.parents[:2])
-    gate = targets.LORA_GATE if manifest.route == "lora" else targets.FACE_SWAP_GATE
-    reference = _reference(studio, base)
-    return None if reference is None else sheet_template(studio, sheet, reference), gate
-
-
-def _reference(studio: Studio, base: ImageSet) -> list[float] | None:
-    try:
-        return reference_template(studio, base)
-    except NotAccepted:
-        return None
-
-
-def _images(studio: Studio, sha256: str) -> ImageSet:
-    manifest = studio.manifest(sha256)
-    if not isinstance(manifest, ImageSet):
-        raise TooEarly(f"{sha256[:12]} is no set of pictures.", field="parents", way_out="Make the set anew.")
-    return manifest
 
 
 def _target(manifest: ImageSet | LoraArtifact) -> tuple[float, int]:
@@ -243,30 +200,6 @@ def _target(manifest: ImageSet | LoraArtifact) -> tuple[float, int]:
         return targets.CHARACTER_SHEET_SECONDS, 1
     per_job = -(-len(manifest.images) // max(1, manifest.timing.jobs))
     return targets.GENERATED_IMAGE_SECONDS, max(1, per_job)
-
-
-def _judgement(manifest: Any, claim: str, passed: bool, reason: str, numbers: dict[str, Any]) -> Judgement:
-    return Judgement(manifest.asset, manifest.character, name_of(manifest), claim, passed, reason, numbers)
-
-
-def _identity_numbers(verdict: Consistency) -> dict[str, Any]:
-    return {
-        "identity_consistency": verdict.share,
-        "verified": verdict.verified,
-        "requested": verdict.requested,
-        "identity_mean": verdict.mean,
-        "identity_p90": verdict.p90,
-        "identity_worst": verdict.worst,
-        "identity_lower_bound": verdict.lower_bound,
-        "identity_margin": verdict.margin,
-        "identity_threshold": verdict.threshold,
-        "identity_gate": verdict.gate,
-    }
-
-
-def _score_row(score: ImageScore) -> dict[str, Any]:
-    row = asdict(score)
-    return {key: row[key] for key in ("name", "expected", "verified", "reason", "faces", "face_px", "distance")}
 
 
 def _seconds(spent: Timing) -> dict[str, float]:

@@ -8,9 +8,10 @@ from resources.gpu.job import InputFile, Job, OutputSpec
 from ryla_assets.domain.errors import Refused
 from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, TrainingTicket
 from ryla_assets.domain.shots import BASE_SHOTS, Shot, sheet_shots
-from ryla_assets.prompts.build import build_caption
+from ryla_assets.studio import texts
 from ryla_assets.studio.base import active
 from ryla_assets.studio.faces import reference_template, score_image
+from ryla_assets.studio.lineage import own_captions, own_picture
 from ryla_assets.studio.plans import PlannedJob, plan_once, short, take_for
 from ryla_assets.studio.rendering import timing
 from ryla_assets.studio.studio import Studio, name_of
@@ -54,6 +55,8 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
             value=len(chosen),
             way_out="Make a new take of the character sheet.",
         )
+    for _, record in chosen:
+        own_picture(studio, record, who.id)
     trigger = trigger_of(who.id)
     body = {"sheet": name_of(sheet), "base": name_of(base)}
     request = take_for(studio, who.id, "lora_dataset", body, new_take=new_take)
@@ -68,7 +71,7 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
             Caption(
                 sha256=record.sha256,
                 pixels_sha256=record.pixels_sha256,
-                caption=build_caption(who.config, shot, trigger),
+                caption=texts.caption(studio, who, shot, trigger, stage="lora_dataset"),
                 shot=record.shot,
             )
             for shot, record in chosen
@@ -88,6 +91,7 @@ def start_training(studio: Studio, dataset: LoraDataset, *, new_take: bool = Fal
     who = active(studio, dataset.character)
     studio.demand(dataset)
     studio.demand(studio.manifest(dataset.parents[0]))
+    own_captions(studio, dataset.images, _sources(studio, dataset), who.id)
     body = {"dataset": dataset.data_hash, "base_model": dataset.base_model, "steps": STEPS, "rank": RANK}
     request = take_for(studio, who.id, "lora_training", body, new_take=new_take)
     plan = plan_once(studio, request, lambda: [PlannedJob(_job(dataset, request.take), {})])
@@ -167,6 +171,11 @@ def finished_trainings(studio: Studio) -> list[tuple[str, int, str]]:
         if last and not last[0].is_open:
             ended.append((who.id, ticket.take, last[0].id))
     return ended
+
+
+def _sources(studio: Studio, dataset: LoraDataset) -> list[ImageSet]:
+    """The sets that a dataset was chosen from."""
+    return [one for one in map(studio.manifest, dataset.parents) if isinstance(one, ImageSet)]
 
 
 def _job(dataset: LoraDataset, take: int) -> Job:

@@ -22,6 +22,7 @@ from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.build import PromptText
 from ryla_assets.registry.records import Request
+from ryla_assets.studio.lineage import own_inputs
 from ryla_assets.studio.studio import Studio
 from workflows.versions import WORKFLOW_VERSIONS
 
@@ -63,11 +64,16 @@ class PlannedJob:
 def plan_once(
     studio: Studio, request: Request, make: Callable[[], list[PlannedJob]], *, route: str | None = None
 ) -> list[PlannedJob]:
-    """The request's plan: read if it was written, else made by `make` and written."""
+    """The request's plan: read if it was written, else made by `make` and written.
+
+    Raises Refused where a job of it looks at anything but the character's own pictures.
+    """
     plan = request.plan
     if plan is None:
         plan = studio.registry.plan(request.id, [planned.as_dict() for planned in make()], route=route)
-    return [PlannedJob.from_dict(entry) for entry in plan]
+    planned = [PlannedJob.from_dict(entry) for entry in plan]
+    own_inputs(studio, [one.job for one in planned], request.character)
+    return planned
 
 
 def take_for(studio: Studio, character: str, stage: str, body: dict[str, Any], *, new_take: bool) -> Request:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ryla_assets.domain.images import ImageRecord, Timing
+from ryla_assets.domain.quality import findings
 from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
 
@@ -29,11 +30,21 @@ def render(studio: Studio, plan: Sequence[PlannedJob]) -> tuple[list[ImageRecord
             sha256=output["sha256"],
             pixels_sha256=output["pixels_sha256"],
             job=result.fingerprint,
+            faults=_faults(output.get("quality")),
         )
         for planned, result in zip(plan, results, strict=True)
         for output in result.outputs
     ]
     return pictures, timing(results)
+
+
+def _faults(measured: dict[str, Any] | None) -> tuple[str, ...]:
+    """What its pixels alone say against a picture; nothing of results that were accepted before they were measured."""
+    if measured is None:
+        return ()
+    numbers = {name: value for name, value in measured.items() if name != "phash"}
+    found = findings(**numbers, faces=None, expects_face=False)
+    return tuple(finding.code for finding in found if finding.refuses)
 
 
 def timing(results: Sequence[JobResult]) -> Timing:
@@ -46,6 +57,8 @@ def timing(results: Sequence[JobResult]) -> Timing:
         overhead_s=max((a.overhead_s for a in attempts), default=0.0),
         longest_exec_s=max((a.exec_s for a in attempts), default=0.0),
         cost_usd=sum(a.cost_usd for a in attempts),
+        cold_usd=sum(a.cold_usd for a in attempts),
+        idle_usd=sum(a.idle_usd for a in attempts),
         jobs=len(attempts),
     )
 
@@ -59,5 +72,7 @@ def together(first: Timing, second: Timing) -> Timing:
         overhead_s=first.overhead_s + second.overhead_s,
         longest_exec_s=first.longest_exec_s + second.longest_exec_s,
         cost_usd=first.cost_usd + second.cost_usd,
+        cold_usd=first.cold_usd + second.cold_usd,
+        idle_usd=first.idle_usd + second.idle_usd,
         jobs=first.jobs + second.jobs,
     )

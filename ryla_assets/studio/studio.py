@@ -23,24 +23,28 @@ from ryla_assets.domain.images import (
     manifest_sha256,
     to_json,
 )
+from ryla_assets.registry.records import Picture
 
 if TYPE_CHECKING:
+    from resources.content_guard import ContentGuard
     from resources.gpu.runner import Progress, Runner
     from resources.identity import Scorer
     from resources.storage import Store
+    from ryla_assets.domain.safety_person import DenyList
     from ryla_assets.registry.registry import Registry
     from ryla_assets.settings import Settings
 
 # What must have passed before an asset's manifest may be built on. Time and evidence are told, never required.
 REQUIRED_CLAIMS: dict[str, tuple[str, ...]] = {
-    "base_images": ("integrity", "provenance"),
-    "selected_base_image": ("integrity", "provenance"),
-    "character_sheet": ("integrity", "provenance", "identity"),
+    "base_images": ("integrity", "provenance", "quality", "rating"),
+    "selected_base_image": ("integrity", "provenance", "quality", "rating"),
+    "character_sheet": ("integrity", "provenance", "quality", "rating", "identity"),
     "lora_dataset": ("dataset",),
     "lora_training": (),
     "lora_weights": ("lora_file",),
-    "generated_images": ("integrity", "provenance", "identity"),
+    "generated_images": ("integrity", "provenance", "quality", "rating", "identity"),
 }
+PICTURES = tuple(asset for asset, claims in REQUIRED_CLAIMS.items() if "provenance" in claims)  # sets of pictures
 IN_ANY_ORDER = frozenset({"generated_images"})  # a request of an earlier number may be answered later
 
 
@@ -51,6 +55,7 @@ class Caller:
     run_id: str = ""
     on_progress: Callable[[Progress], None] | None = None
     tell: Callable[[str], None] = lambda _: None
+    who: str = ""  # a person's name, where one is known
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Studio:
     store: Store
     runner: Runner
     scorer: Scorer
+    guard: ContentGuard | None = None  # judges what is rated sfw; None: no classifier is installed
+    denied: DenyList | None = None  # real people whom no text may name
     caller: Caller = field(default_factory=Caller)
     published: dict[tuple[str, str], str] = field(default_factory=dict)  # (asset, character) -> by this run
 
@@ -80,6 +87,7 @@ class Studio:
             take=manifest.take,
             request_id=manifest.request_id,
             in_order=manifest.asset not in IN_ANY_ORDER,
+            pictures=pictures_of(manifest),
         )
         self.published[manifest.asset, manifest.character] = sha256
         return sha256
@@ -170,6 +178,14 @@ class Studio:
 def name_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:
     """The manifest's sha256: what lineage and gates call it."""
     return manifest_sha256(manifest)
+
+
+def pictures_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> list[Picture]:
+    """The pictures that a set holds, rejected ones too; other manifests make none."""
+    if not isinstance(manifest, ImageSet):
+        return []
+    rejected = [Picture(one.sha256, one.pixels_sha256, rejected=True) for one in manifest.rejected]
+    return [*rejected, *(Picture(one.sha256, one.pixels_sha256) for one in manifest.images)]
 
 
 def describe(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:

@@ -142,7 +142,7 @@ def _drawn(
     from resources.gpu.runner import Runner
 
     own = studio.runner
-    runner = Runner(own.ledger, backend, studio.store, own.daily_budget_usd, policy=own.policy, sleep=own.sleep)
+    runner = Runner(own.ledger, backend, studio.store, own.budgets, policy=own.policy, signer=own.signer)
     address = hashlib.sha256(f"{backend.name} {backend.endpoint}".encode()).hexdigest()[:12]
     folder = f"parity-{side}/{address}/take-{take}"
     wanted = [name for name in BASE_MODELS if name in base_models]

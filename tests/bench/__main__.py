@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import load, pictures, queue_latency, score
+from tests.bench import load, margin, pictures, provenance, quality, queue_latency, runpod, score, screen
 from tests.bench.jobs import COUNT, draw, open_studio, square_shots
 from tests.bench.row import Row, machine
 
@@ -50,21 +50,27 @@ def main() -> int:
 def measure() -> Iterator[Row]:
     """All measurements, one after the other."""
     yield from load.measure()
+    yield from screen.screening()
+    yield from margin.margin()
     with tempfile.TemporaryDirectory() as folder, open_studio(Path(folder)) as studio:
         small = draw(studio, square_shots(COUNT), 512)
         large = draw(studio, square_shots(LARGE), 1024)
         yield from pictures.rendering(small)
         yield from score.scoring({512: [one.png for one in small], 1024: [one.png for one in large]})
+        yield from quality.gates([one.png for one in large], 1024)
+        yield from provenance.provenance([one.png for one in large], 1024)
         yield from pictures.overhead(small)
     with tempfile.TemporaryDirectory() as folder:
         yield from queue_latency.measure(Path(folder))
+    yield from runpod.measure()
 
 
 def _line(row: Row, where: str) -> str:
     against = f"{row.against:.3g} {row.unit} ({row.named})" if row.against is not None else ""
     ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
     most = f"{row.limit:g}: {row.verdict}" if row.limit is not None else ""
-    return f"| {row.what} | {row.number:.3g} | {row.unit} | {against} | {ratio} | {most} | {where} |"
+    number = "" if row.number is None else f"{row.number:.3g}"
+    return f"| {row.what} | {number} | {row.unit} | {against} | {ratio} | {most} | {where} |"
 
 
 if __name__ == "__main__":

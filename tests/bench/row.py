@@ -11,10 +11,13 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """A line of docs/benchmarks.md. `against` is a peer's number or a limit in the same unit; None: there is none."""
+    """A line of docs/benchmarks.md. `against` is a peer's number or a limit in the same unit; None: there is none.
+
+    Without a number nothing was measured, and `unit` says why.
+    """
 
     what: str
-    number: float
+    number: float | None
     unit: str
     against: float | None = None
     named: str = ""  # what `against` is: "limit", or the peer's name
@@ -23,7 +26,7 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """The number as a multiple of what it is held against."""
-        return self.number / self.against if self.against else None
+        return self.number / self.against if self.against and self.number is not None else None
 
     @property
     def verdict(self) -> str:

@@ -46,6 +46,21 @@ class ScriptedScorer:
 
 
 @dataclass
+class ScriptedGuard:
+    """Scores every picture `default`, unless `scores` says otherwise for its pixels; counts how often it looked."""
+
+    default: float = 0.03
+    scores: dict[str, float] = field(default_factory=dict)  # pixels_sha256 -> score
+    guard_id: str = "scripted-guard/1"
+    looked: int = 0
+
+    def judge(self, image: Any) -> float:
+        """What the script says."""
+        self.looked += 1
+        return self.scores.get(pixels_sha256(image), self.default)
+
+
+@dataclass
 class NamingBackend(ScriptedBackend):
     """A scripted backend that tells the scorer which picture is which: a script may name it before it exists.
 
@@ -80,7 +95,7 @@ def scripted_parts(*, domain: str = "preview", **backend: Any) -> dict[str, Any]
     """Parts for `build_studio`: a backend that succeeds at the first look, and its scorer."""
     script = [Script(states=("succeeded",))]
     made = NamingBackend(**{"scripts": script, "render_domain": domain, **backend})
-    return {"backend": made, "scorer": made.scorer}
+    return {"backend": made, "scorer": made.scorer, "guard": ScriptedGuard()}
 
 
 def judged(studio: Studio, manifest: ImageSet) -> ImageSet:

@@ -282,7 +282,7 @@ def test_selecting_from_unjudged_base_images(
     make_character(studio, WHO)
     studio.publish(make_base_images(studio, WHO))
     line, error = said("characters", "select", WHO, "1", code=1)
-    assert "integrity: not yet judged; provenance: not yet judged." in line
+    assert "integrity: not yet judged; provenance: not yet judged; quality: not yet judged; rating: not yet" in line
     assert line.endswith("Execute the checks of base_images for this partition.")
     assert error["code"] == "not_accepted"
 

@@ -192,7 +192,7 @@ def test_drifting_character_is_refused_before_its_training(fresh: Ran) -> None:
     """The sheet fails identity, the dataset's run says so, and there is no training, no LoRA, no content."""
     sheet = stage_of(fresh.refused, "character_sheet")
     verdicts = {check["name"].rpartition("__")[2]: check["passed"] for check in sheet["checks"]}
-    assert verdicts == {"integrity": True, "provenance": True, "identity": False, "timing": True}
+    assert {claim for claim, passed in verdicts.items() if not passed} == {"identity"}
     assert not sheet["accepted"]
     assert [stage["asset"] for stage in fresh.refused["stages"]] == STAGES[:3]
     assert "is not accepted: identity: " in fresh.refused["refused"]

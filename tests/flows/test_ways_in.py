@@ -136,9 +136,7 @@ def test_sheet_is_refused_by_its_identity_alone(house: House) -> None:
     assert head is not None
     assert head.accepted_sha256 is None
     verdicts = {g.claim: g for g in house.studio.registry.gates("character_sheet", WHO, head.current_sha256)}
-    assert {claim: gate.passed for claim, gate in verdicts.items()} == {
-        "integrity": True, "provenance": True, "identity": False, "timing": True,
-    }  # fmt: skip
+    assert {claim for claim, gate in verdicts.items() if not gate.passed} == {"identity"}
     numbers = verdicts["identity"].numbers
     assert numbers["identity_consistency"] < numbers["identity_gate"] == 0.9
     assert numbers["requested"] == 6
@@ -400,7 +398,7 @@ def test_unjudged_sheet_is_refused_until_its_checks_ran(
         for asset in ("lora_dataset", STAGE):
             result = materialize(studio, instance, [asset], character="mara-lind")
             assert not result.success
-            assert "integrity: not yet judged; provenance: not yet judged; identity: not yet judged" in why(result)
+            assert "integrity: not yet judged; provenance: not yet judged; quality: not yet judged" in why(result)
             assert "Execute the checks of character_sheet for this partition." in why(result)
         assert len(studio.runner.backend.sent) == sent  # type: ignore[attr-defined]
         checks = dg.AssetSelection.checks_for_assets("character_sheet")

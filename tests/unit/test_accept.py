@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from resources import images
 from resources.gpu.accept import accept
@@ -12,7 +13,7 @@ from resources.gpu.backend import RemoteOutput
 from resources.gpu.errors import OutputRejected, Retry
 from resources.gpu.job import Job, OutputSpec
 from resources.storage import FileStore, StorageError
-from tests.fakes.scripted_backend import Damage, damaged, lora, picture
+from tests.fakes.scripted_backend import Damage, damaged, lora, picture, png
 
 JOB = Job(
     "image",
@@ -67,7 +68,6 @@ def test_accepting_twice_is_the_same(store: FileStore) -> None:
 @pytest.mark.parametrize(
     ("damage", "code", "words"),
     [
-        ("blank", "blank", "front came back blank"),
         ("wrong size", "wrong_size", "48x40 came back, 64x48 was asked for"),
         ("truncated", "unreadable", "not a readable PNG"),
         ("extra", "extra_output", "'surprise_00001_.png' came back, nobody asked for it"),
@@ -82,6 +82,27 @@ def test_bad_output_is_refused_with_its_reason(store: FileStore, damage: Damage,
     assert caught.value.code == code
     assert caught.value.retry is Retry.TRANSIENT
     assert "sheet of mara" in caught.value.message
+    assert nothing_stored(store)
+
+
+def blank(name: str, width: int, height: int) -> RemoteOutput:
+    """A black picture: what NaN latents become."""
+    return RemoteOutput(f"{name}_00001_.png", png(Image.new("RGB", (width, height))))
+
+
+def test_one_blank_picture_does_not_throw_the_others_away(store: FileStore) -> None:
+    """They are paid for. It is stored and marked like them; its numbers say what it is, and the gates refuse it."""
+    first, second = taken(store, [returned()[0], blank("front", 64, 48)])
+    assert first["quality"]["luma_std"] == first["quality"]["luma_spread"] == 0.0
+    assert second["quality"]["luma_std"] > 30
+    assert images.read_mark(store.get("images", first["sha256"])) == "trainedAlgorithmicMedia"
+
+
+def test_job_of_blank_pictures_alone_is_refused(store: FileStore) -> None:
+    """Nothing of it is worth keeping; the same machine would do the same again, so another one is asked."""
+    with pytest.raises(OutputRejected, match="sheet of mara: all 2 pictures came back blank") as caught:
+        taken(store, [blank("front", 64, 48), blank("back_00002_", 48, 64)])
+    assert (caught.value.code, caught.value.retry) == ("blank", Retry.ELSEWHERE)
     assert nothing_stored(store)
 
 

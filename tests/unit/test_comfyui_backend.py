@@ -18,10 +18,11 @@ from resources.gpu.backends.comfyui import client, inputs, progress
 from resources.gpu.backends.comfyui.backend import ComfyUIBackend
 from resources.gpu.backends.comfyui.progress import Heard
 from resources.gpu.backends.comfyui.states import finished
+from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobFailed, JobLost, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
 from resources.gpu.ledger import Ledger
-from resources.gpu.runner import Policy, Runner
+from resources.gpu.runner import Policy, Progress, Runner
 from resources.storage import FileStore
 from tests.fakes.fake_comfyui import SIZE, FakeComfyUI, Faults, served
 from workflows.examples import LORA_FILES, REFERENCE_IMAGE, examples
@@ -518,10 +519,10 @@ def test_diagnosis_names_the_place_and_what_runs(server: FakeComfyUI, backend: C
     """Number in the queue, what runs before it; for a lost one that nobody knows it."""
     first, _, third = (send(backend) for _ in range(3))
     server.begin()
-    said = asyncio.run(backend.diagnose(third))
+    said = asyncio.run(backend.diagnose(third)).text
     assert said == f"It is number 2 in the queue of ComfyUI at {server.url}; {first} runs, 2 wait."
-    assert "works on it" in asyncio.run(backend.diagnose(first))
-    assert "restarted" in asyncio.run(backend.diagnose("nobody"))
+    assert "works on it" in asyncio.run(backend.diagnose(first)).text
+    assert "restarted" in asyncio.run(backend.diagnose("nobody")).text
 
 
 # ---- progress
@@ -565,7 +566,7 @@ def test_bar_moves_by_steps_and_survives_a_lost_socket(
         await asyncio.to_thread(server.hang_up, remote_id)
         await until(lambda: server.listened.count(remote_id) == 2)
         seen.append(await told("progress", {"node": node, "value": 3, "max": 4}, lambda: heard.step == 3))
-        assert "step 3 of 4" in await backend.diagnose(remote_id)
+        assert "step 3 of 4" in (await backend.diagnose(remote_id)).text
         await asyncio.to_thread(server.work)
         seen.append((await backend.poll([remote_id]))[remote_id].progress)
         return seen
@@ -621,7 +622,7 @@ def runner(backend: ComfyUIBackend, tmp_path: Path) -> Iterator[Runner]:
     """A runner with a ledger and a store of its own."""
     engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
     metadata.create_all(engine, tables=[tables.jobs, tables.attempts, tables.events])
-    yield Runner(Ledger(engine), backend, FileStore(tmp_path / "store"), 1.0, policy=QUICK)
+    yield Runner(Ledger(engine), backend, FileStore(tmp_path / "store"), Budgets(1.0), policy=QUICK)
     engine.dispose()
 
 
@@ -637,17 +638,14 @@ def test_lost_answer_costs_no_second_prompt(server: FakeComfyUI, runner: Runner)
 
 def test_restart_of_the_server_is_followed_by_one_new_attempt(server: FakeComfyUI, runner: Runner) -> None:
     """What the server forgot is booked as lost, then the job is sent once more, and the ledger shows both."""
-    sleeps = 0
 
-    async def sleep(_: float) -> None:
-        nonlocal sleeps
-        sleeps += 1
-        if sleeps == 1:
+    def restart_once(_: Progress) -> None:
+        attempts = runner.ledger.open_attempts()
+        if attempts and attempts[0].remote_id and not server.auto:
             server.restart()
             server.auto = True
 
-    runner.sleep = sleep
-    [result] = runner.run([job()])
+    [result] = runner.run([job()], on_progress=restart_once)
     assert [a.state for a in runner.ledger.attempts(result.fingerprint)] == ["lost", "succeeded"]
     assert len(server.posted) == 2
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from resources import images
 from resources.storage import FileStore
-from ryla_assets.contact_sheet import BAD, COLUMNS, GOOD, LABEL, MUTED, TILE, _caption, draw
+from ryla_assets.contact_sheet import BAD, COLUMNS, GOOD, LABEL, MUTED, TILE, WRAP, _caption, _short, _wrapped, draw
 from tests.fakes.scripted_backend import picture
 
 
@@ -140,3 +140,24 @@ def test_full_sheet_of_ten_shows_all_ten(store: FileStore, tmp_path: Path) -> No
         pictures.append(image(store, f"shot-{n}", sha256=store.put("images", out.getvalue())))
     sheet = drawn(store, [story([stage("character_sheet", pictures)])], tmp_path / "sheet.png")
     assert all(has(sheet, f"#{r:02x}{g:02x}{b:02x}", above=sheet.height) for r, g, b in colours)
+
+
+def test_rejected_takes_have_a_row_of_their_own_and_are_struck_out(store: FileStore, tmp_path: Path) -> None:
+    """With their reason; nobody takes them for a result."""
+    kept = [image(store, "front-smile")]
+    lost = {"shot": "front-smile", "sha256": store.put("images", picture(64, 48, seed=9)), "take": 10}
+    row = stage("character_sheet", kept)
+    plain = drawn(store, [story([row])], tmp_path / "plain.png")
+    told = drawn(store, [story([{**row, "rejected": [lost | {"refused": "blank"}] * 12}])], tmp_path / "told.png")
+    assert (told.width, told.height) == (plain.width, plain.height + TILE + LABEL)
+    assert has(told, BAD, above=told.height)
+    assert not has(plain, BAD, above=plain.height)
+
+
+@pytest.mark.parametrize(("shot", "short"), [("front-smile", "front-smile"), ("beach-day-beach-1x1-03", "03")])
+def test_reason_is_two_short_lines_under_its_picture(shot: str, short: str) -> None:
+    """It names its shot, and never runs into the next picture."""
+    lines = _wrapped(f"{_short(shot)}: blurred, and so on, " * 9)
+    assert lines[0].startswith(f"{short}: blurred")
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= WRAP

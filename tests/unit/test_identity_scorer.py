@@ -3,10 +3,11 @@
 import io
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,8 @@ from resources.gpu.backends.preview.look import Look
 from resources.gpu.backends.preview.render import render
 from resources.identity import WEIGHTS, DlibScorer, Face
 from tests.fakes.scripted_backend import picture
+
+VIEWS = ("side-left", "back")
 
 
 @pytest.fixture(scope="module")
@@ -93,37 +96,41 @@ def test_small_face_is_found_by_a_second_look(scorer: DlibScorer, portrait: Imag
     assert face.width < 80
 
 
-@dataclass(frozen=True)
-class Box:
-    """What the detector returns, as much of it as the scorer asks for."""
-
-    wide: int
-
-    def width(self) -> int:
-        """Pixels."""
-        return self.wide
-
-
 class Detector:
-    """Answers each look with the next list of (width, score)."""
+    """Answers each look with the next list of (width, score), in the pixels of the copy that it is given."""
 
     def __init__(self, *looks: list[tuple[int, float]]) -> None:
         self.looks = list(looks)
-        self.upsampled: list[int] = []
+        self.widths: list[int] = []
 
-    def run(self, _: Any, upsample: int, __: float) -> tuple[list[Box], list[float], list[int]]:
-        """One look."""
-        self.upsampled.append(upsample)
+    def run(self, pixels: Any, _: int, __: float) -> tuple[list[Any], list[float], list[int]]:
+        """One look of HOG."""
+        self.widths.append(pixels.shape[1])
         found = self.looks.pop(0)
-        return [Box(wide) for wide, _ in found], [score for _, score in found], [0] * len(found)
+        return [rectangle(wide) for wide, _ in found], [score for _, score in found], [0] * len(found)
+
+    def __call__(self, pixels: Any, _: int) -> list[Any]:
+        """One look of the CNN."""
+        self.widths.append(pixels.shape[1])
+        return [SimpleNamespace(rect=rectangle(wide), confidence=score) for wide, score in self.looks.pop(0)]
+
+
+def rectangle(wide: int) -> Any:
+    """A square box in a corner."""
+    return dlib.rectangle(0, 0, wide - 1, wide - 1)
+
+
+def scripted(detector: Detector, size: tuple[int, int] = (64, 64)) -> list[Face]:
+    """The people that a scorer with this detector sees on an empty picture."""
+    scorer = DlibScorer()
+    embedder = type("Embedder", (), {"compute_face_descriptor": lambda *_: [0.0] * 128})()
+    scorer.__dict__ |= {"_models": (detector, lambda *_: None, embedder), "_profiles": detector}
+    return scorer.faces(Image.new("RGB", size))
 
 
 def seen(detector: Detector) -> list[float]:
-    """Widths of the people that a scorer with this detector sees."""
-    scorer = DlibScorer()
-    embedder = type("Embedder", (), {"compute_face_descriptor": lambda *_: [0.0] * 128})()
-    scorer.__dict__["_models"] = (detector, lambda *_: None, embedder)
-    return [face.width for face in scorer.faces(Image.new("RGB", (64, 64)))]
+    """Their widths."""
+    return [face.width for face in scripted(detector)]
 
 
 @pytest.mark.parametrize(
@@ -142,19 +149,53 @@ def test_unsure_small_box_is_nobody(found: list[tuple[int, float]], people: list
     assert seen(Detector(found)) == people
 
 
-def test_picture_is_enlarged_only_if_nobody_was_found() -> None:
-    """The second look costs four times the first."""
+def test_next_look_is_taken_only_if_nobody_was_found() -> None:
+    """The second look costs four times the first, the third as much again."""
     once = Detector([(100, 1.0)])
     assert seen(once) == [100.0]
-    twice = Detector([], [(45, 0.9)])
-    assert seen(twice) == [45.0]
-    assert (once.upsampled, twice.upsampled) == ([0], [0, 1])
+    twice = Detector([], [(90, 0.9)])
+    assert seen(twice) == [45.0], "found on a copy of twice the size"
+    thrice = Detector([], [], [(40, 0.6), (60, 0.4)])
+    assert seen(thrice) == [40.0], "what the CNN is not sure of is nobody"
+    assert seen(Detector([], [], [])) == []
+    assert (once.widths, twice.widths, thrice.widths) == ([64], [64, 128], [64, 128, 64])
+
+
+@pytest.mark.parametrize(
+    ("size", "widths"),
+    [((1024, 1024), [1024, 2048, 320]), ((2048, 2048), [1414, 2280, 320]), ((4096, 2048), [2000, 3225, 453])],
+)
+def test_no_look_grows_with_the_picture(size: tuple[int, int], widths: list[int]) -> None:
+    """A picture of 16 megapixels is looked at no longer than one of two."""
+    detector = Detector([], [], [])
+    scripted(detector, size)
+    assert detector.widths == widths
+
+
+def test_box_is_in_pixels_of_the_picture() -> None:
+    """Whatever the size of the copy that it was found on: blur of a face is measured there."""
+    [face] = scripted(Detector([], [(90, 0.9)]))
+    assert face.box == (0, 0, 44, 44)
+    [face] = scripted(Detector([(707, 1.0)]), (2048, 2048))
+    assert face.box == (0, 0, 1023, 1023)
+
+
+def test_profile_is_found_where_the_first_detectors_find_nobody(scorer: DlibScorer) -> None:
+    """A side view is seen by the CNN alone, in the picture's pixels; the back of a head is nobody."""
+    side, back = (render(person(1, {"age": "34"}), Look(seed=1, framing="medium", view=v), 512, 512) for v in VIEWS)
+    looks = scorer._looks(side)
+    assert [next(looks), next(looks)] == [[], []]
+    [face] = scorer.faces(side)
+    assert 100 <= face.width <= 160
+    assert face.box is not None
+    assert 0 < face.box[0] < face.box[2] < 512
+    assert scorer.faces(back) == []
 
 
 def test_scorer_id_changes_with_the_weights(scorer: DlibScorer, tmp_path: Path) -> None:
     """Distances of other weights are other distances: nothing cached under the old id may be compared with them."""
-    name, version, digest = scorer.scorer_id.split("/")
-    assert (name, len(digest)) == ("dlib-resnet", 12)
+    name, version, detectors, digest = scorer.scorer_id.split("/")
+    assert (name, detectors, len(digest)) == ("dlib-resnet", "hog+far+mmod", 12)
     for file in WEIGHTS:
         shutil.copy(scorer._folder / file, tmp_path / file)
     moved = DlibScorer()
@@ -164,10 +205,24 @@ def test_scorer_id_changes_with_the_weights(scorer: DlibScorer, tmp_path: Path) 
     changed = DlibScorer()
     changed.__dict__["_folder"] = tmp_path
     assert changed.scorer_id.rsplit("/", 1) != scorer.scorer_id.rsplit("/", 1)
-    assert changed.scorer_id.startswith(f"dlib-resnet/{version}/")
+    assert changed.scorer_id.startswith(f"dlib-resnet/{version}/hog+far+mmod/")
+
+
+def test_68_point_file_is_never_opened(scorer: DlibScorer, tmp_path: Path) -> None:
+    """Its author asks not to use it commercially; a scorer without it works as well."""
+    for file in WEIGHTS:
+        (tmp_path / file).symlink_to(scorer._folder / file)
+    bare = DlibScorer()
+    bare.__dict__["_folder"] = tmp_path
+    assert bare.faces(Image.new("RGB", (64, 64))) == []
+    assert not any("68" in name for name in WEIGHTS)
 
 
 def test_face_survives_its_row() -> None:
-    """Faces are kept as JSON in the registry."""
-    face = Face(91.0, 1.25, tuple(float(n) / 7 for n in range(128)))
-    assert Face.from_dict(json.loads(json.dumps(face.as_dict()))) == face
+    """Faces are kept as JSON in the registry, those of before there were boxes too."""
+    face = Face(91.0, 1.25, tuple(float(n) / 7 for n in range(128)), (-4, 0, 86, 90))
+    row = json.loads(json.dumps(face.as_dict()))
+    assert Face.from_dict(row) == face
+    del row["box"]
+    assert Face.from_dict(row) == Face(face.width, face.score, face.embedding)
+    assert Face.from_dict(Face(1.0, 1.0, (0.0,)).as_dict()).box is None

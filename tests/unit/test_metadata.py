@@ -10,7 +10,8 @@ import pytest
 from ryla_assets.checks.judged import check_metadata
 from ryla_assets.domain.identity import consistency, verify
 from ryla_assets.metadata import KEYS, as_markdown, entries, table
-from ryla_assets.studio.judge import Judgement, _identity_numbers
+from ryla_assets.studio.judgement import Judgement
+from ryla_assets.studio.likeness import _identity_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPES: dict[str, type[dg.MetadataValue[Any]]] = {
@@ -23,7 +24,7 @@ TYPES: dict[str, type[dg.MetadataValue[Any]]] = {
     "text": dg.TextMetadataValue,
     "table": dg.TableMetadataValue,
 }
-UNITS = {"", "s", "USD", "count", "0..1", "L2"}
+UNITS = {"", "s", "USD", "count", "0..1", "L2", "variance"}
 
 
 def test_dictionary_is_up_to_date() -> None:

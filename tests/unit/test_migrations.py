@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from resources.database import metadata, open_engine, reading, writing
-from resources.gpu import ledger  # declares its tables
+from resources.gpu import tables as ledger  # declares its tables
 from ryla_assets.registry import migrate, tables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,6 +18,7 @@ from resources.database import metadata, open_engine
 from resources.gpu.backends.preview import worker
 from resources.gpu.backends.preview.backend import PreviewBackend
 from resources.gpu.backends.preview.spool import KEEP_S, Spool
+from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import Attempt, Ledger
@@ -60,7 +61,7 @@ def open_runner(home: str | Path, *, workers: int = 1) -> Runner:
     metadata.create_all(engine)
     backend = PreviewBackend(Path(home) / "preview", lexicon=lexicon(), workers=workers, idle_s=1.5)
     quick = Policy(poll_min_s=0.02, poll_max_s=0.1)
-    return Runner(Ledger(engine), backend, FileStore(Path(home) / "store"), 10.0, policy=quick)
+    return Runner(Ledger(engine), backend, FileStore(Path(home) / "store"), Budgets(10.0), policy=quick)
 
 
 @pytest.fixture

@@ -365,16 +365,6 @@ def test_cursor_reads_what_is_new_and_nothing_twice(registry: Registry) -> None:
     assert seen == [0, 1, 2, 3, 4]
 
 
-def test_templates_of_other_scorers_and_domains_are_not_neighbours(registry: Registry) -> None:
-    """A margin is measured against others of the same scorer and render domain, never against oneself."""
-    others = (("kofi-mensah", "dlib", "preview"), ("arjun-rao", "dlib", "model"), ("yuki-tanaka", "arcface", "preview"))
-    for who, scorer, domain in (*others, (MARA, "dlib", "preview")):
-        if who != MARA:
-            add(registry, who)
-        registry.keep_template(who, scorer, render_domain=domain, embedding=[0.1, 0.2], source_sha256=FIRST)
-    assert list(registry.other_templates(MARA, "dlib", "preview", limit=10)) == ["kofi-mensah"]
-
-
 def test_faces_are_remembered_by_pixels_and_scorer(registry: Registry) -> None:
     """No face found is remembered as well as a face; another scorer looks for itself."""
     registry.keep_faces(FIRST, "dlib", [])

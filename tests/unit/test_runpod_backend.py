@@ -443,7 +443,7 @@ def test_expired_result_of_the_official_worker_is_lost(official: RunPodBackend, 
 def test_unknown_names_are_lost_never_left_out(official: RunPodBackend) -> None:
     """What is none of ours is told so, whatever else is asked."""
     assert ended(official, "nonsense").state == "lost"
-    with pytest.raises(InvalidJob):
+    with pytest.raises(JobLost):
         ask(official.fetch("nonsense"))
     official.hurry(["nonsense", f"img/job-1/{FINGERPRINT}"])
 

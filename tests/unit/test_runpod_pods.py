@@ -384,7 +384,7 @@ def test_pod_that_lives_is_open(cloud: Cloud, status: str, state: str) -> None:
     """An unknown status is no end."""
     found = follow(cloud, status)
     assert found.state == state
-    assert found.cost_usd == pytest.approx(0.36 * 1800 / 3600)
+    assert found.cost_usd == pytest.approx(0.36 * 1801 / 3600)
     if state == "running":
         assert (found.exec_s, found.queue_s) == (1700.0, pytest.approx(100.0))
 
@@ -394,7 +394,7 @@ def test_result_in_the_store_counts_whatever_the_pod_says(cloud: Cloud, status: 
     """T7's end: the store is the truth, and the pod is terminated as soon as its work lies there."""
     found = follow(cloud, "RUNNING", status, result=True)
     assert (found.state, found.exec_s, found.cold_s) == ("succeeded", 1500.0, 100.0)
-    assert found.cost_usd == pytest.approx(0.36 * 1810 / 3600)  # RunPod shows 0 now; what was seen is booked
+    assert found.cost_usd == pytest.approx(0.36 * 1811 / 3600)  # RunPod shows 0 now; what was seen is booked
     assert found.cold_usd == pytest.approx(0.36 * 100 / 3600)
     alive = [pod["name"] for pod in cloud.pods.values() if pod["status"] != "TERMINATED"]
     assert alive == ["somebody-elses", "ryla-notebook"]
@@ -415,7 +415,7 @@ def test_pod_that_ended_without_a_result_failed(
     """T1, T2: it is over, it was paid for, and its disk bills until it is deleted."""
     found = follow(cloud, "RUNNING", status)
     assert (found.state, found.error_code, found.detail.get("retry")) == (state, code, retry)
-    assert found.cost_usd == pytest.approx(0.36 * 1810 / 3600)
+    assert found.cost_usd == pytest.approx(0.36 * 1811 / 3600)
     assert len(cloud.pods) == (3 if status == "TERMINATED" else 2)
 
 

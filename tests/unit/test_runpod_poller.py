@@ -275,7 +275,7 @@ def pause(job: Watch, now: float, *, expected_s: float = 0.0, head: bool = False
 
 
 def test_pauses_grow_in_the_queue_and_follow_the_run() -> None:
-    """1 s times 1.5 up to 10 s (give or take); running: half of the expected rest, within bounds."""
+    """1 s times 1.5 up to 10 s (give or take); running: a fiftieth of the expected run, less often when overdue."""
     job = watch()
     waits = [pause(job, 100.0) for _ in range(12)]
     assert all(
@@ -285,9 +285,11 @@ def test_pauses_grow_in_the_queue_and_follow_the_run() -> None:
     assert pause(job, 100.0, head=True) == 1.0
     assert pause(watch(), 100.0, crowd=6000) > 50, "a crowd shares what asking may cost"
     running = watch(running_since=100.0)
-    assert pause(running, 106.0, expected_s=10.0) == 2.0
+    assert pause(running, 106.0, expected_s=15.0) == 0.3
     assert pause(running, 100.0, expected_s=600.0) == 5.0
-    assert pause(running, 109.99, expected_s=10.0) == 0.2
+    assert pause(running, 106.0, expected_s=5.0) == 0.2
+    assert pause(running, 118.0, expected_s=5.0) == 2.0, "a quarter of what it ran beyond twice the expected"
+    assert pause(running, 106.0, expected_s=15.0, crowd=60) == 0.6, "a crowd of running jobs has its share, too"
     assert pause(running, 108.0) == 2.0, "without experience a quarter of what it ran"
     assert 0.2 <= pause(watch(failures=9), 100.0) <= 15.0
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import Intent
 from ryla_assets.build import build_defs
@@ -131,7 +132,7 @@ def training(studio: Studio, character: str, *, ended: bool, number: int = 1, sh
     job = Job("training", {"take": number, "who": character}, (OutputSpec(character, "lora"),), owner=character)
     row = ledger.open(job, backend="preview", profile="preview/1")
     intent = Intent("preview", "embedded", "another-host", 60.0, None, 0.001, 0.001, 900.0, 900.0)
-    attempt = ledger.begin(row.fingerprint, intent, daily_budget_usd=25.0)
+    attempt = ledger.begin(row.fingerprint, intent, Budgets(25.0))
     assert attempt is not None
     if ended:
         ledger.move(attempt, "failed", error="out of memory")

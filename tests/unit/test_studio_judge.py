@@ -20,7 +20,9 @@ from ryla_assets.domain.errors import InputError, NotAccepted, TooEarly
 from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, Timing
 from ryla_assets.studio.base import make_base_images
 from ryla_assets.studio.content import ContentRequest, ask, generate
-from ryla_assets.studio.judge import Judgement, dataset, identity, integrity, judge, judge_all, provenance, timing
+from ryla_assets.studio.judge import CLAIMS, dataset, integrity, judge, judge_all, provenance, timing
+from ryla_assets.studio.judgement import Judgement
+from ryla_assets.studio.likeness import identity
 from ryla_assets.studio.lora import make_dataset, start_training
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio, name_of
@@ -169,7 +171,7 @@ def test_unmarked_bytes_fail(studio: Studio) -> None:
     records = three(studio)
     records[1] = records[1].model_copy(update={"sha256": studio.store.put("images", picture(PX, PX, seed=1))})
     found = provenance(studio, of(studio, records))
-    assert (found.passed, found.numbers) == (False, {"marked": 2})
+    assert (found.passed, found.numbers) == (False, {"marked": 2, "signed": 0})
     assert found.reason == "shot-1: marked not at all, algorithmicMedia is due"
 
 
@@ -203,8 +205,10 @@ def set_of_mara(studio: Studio) -> ImageSet:
 
 
 def script(studio: Studio, record: ImageRecord, *faces: Face) -> None:
-    """What the scorer sees on this picture."""
+    """What the scorer sees on this picture, also if it looked before."""
     scorer_of(studio).sees[record.pixels_sha256] = list(faces)
+    kept = [one.as_dict() for one in faces]
+    studio.registry.keep_faces(record.pixels_sha256, studio.scorer.scorer_id, kept)
 
 
 def test_everybody_is_mara(studio: Studio, set_of_mara: ImageSet) -> None:
@@ -454,7 +458,7 @@ def test_failed_time_refuses_nothing(open_studio: Opens, make_character: Makes) 
     make_character(house, MARA)
     house.publish(make_base_images(house, MARA))
     found = {one.claim: one.passed for one in judge_all(house, "base_images", MARA)}
-    assert found == {"integrity": True, "provenance": True, "timing": False}
+    assert found == {**dict.fromkeys(CLAIMS["base_images"], True), "timing": False}
     assert house.is_accepted("base_images", MARA)
 
 
@@ -504,8 +508,8 @@ def test_dataset_of_a_sheet_leaves_out_what_is_not_mara(studio: Studio) -> None:
 
 
 def to_sheet_with(studio: Studio, base: ImageSet, stranger: str) -> ImageSet:
-    """A sheet with one stranger in both takes, accepted by decree."""
-    for take in (10, 11):
+    """A sheet with one stranger in all takes, accepted by decree."""
+    for take in (10, 11, 12):
         on(studio, stranger, take, face(STRANGER))
     sheet = make_sheet(studio, base)
     decree(studio, sheet)
@@ -538,7 +542,7 @@ def test_every_judgement_is_a_row(studio: Studio) -> None:
     """Claim, verdict, reason, numbers and scorer: what every way in asks."""
     sheet = to_sheet(studio, MARA, accepted=False)
     rows = {gate.claim: gate for gate in studio.registry.gates("character_sheet", MARA, name_of(sheet))}
-    assert set(rows) == {"integrity", "provenance", "identity", "timing"}
+    assert set(rows) == set(CLAIMS["character_sheet"])
     assert rows["identity"].passed is False
     assert rows["identity"].scorer_id == "scripted/1"
     assert rows["identity"].numbers["identity_consistency"] == 0.0

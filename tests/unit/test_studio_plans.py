@@ -13,7 +13,7 @@ from ryla_assets.domain.errors import InputError, TooEarly, UnknownCharacter
 from ryla_assets.domain.shots import sheet_shots
 from ryla_assets.prompts.build import PromptText
 from ryla_assets.registry.registry import Request
-from ryla_assets.studio import base
+from ryla_assets.studio import base, texts
 from ryla_assets.studio.base import make_base_images
 from ryla_assets.studio.content import STAGE, ContentRequest, ask, first_look, generate, next_request
 from ryla_assets.studio.plans import PlannedJob, frame, plan_once, regenerate, spread, take_for
@@ -71,7 +71,7 @@ def jobs(studio: Studio, request: Request, words: str) -> list[PlannedJob]:
     shot = sheet_shots(8)[0]
     one = frame(studio, MARA, SHEET, shot, PromptText(words, ""), take=request.take)
     plan = base.image_job(
-        studio, [one], {"1": {"text": words}}, workflow="base-image", method="text", label="x", owner=""
+        studio, [one], {"1": {"text": words}}, workflow="base-image", method="text", label="x", owner=MARA
     )
     return [plan]
 
@@ -80,7 +80,7 @@ def test_changed_prompts_do_not_change_what_was_planned(studio: Studio, monkeypa
     """A new version of the words is deployed between two runs: the paid pictures are adopted, nothing is sent."""
     first = make_base_images(studio, MARA)
     sent = submissions(studio)
-    monkeypatch.setattr(base, "build_prompt", lambda *_, **__: PromptText("other words altogether", ""))
+    monkeypatch.setattr(texts, "build_prompt", lambda *_, **__: PromptText("other words altogether", ""))
     again = make_base_images(studio, MARA)
     assert [image.prompt for image in again.images] == [image.prompt for image in first.images]
     assert again == first

@@ -15,7 +15,7 @@ from PIL import Image
 from resources.gpu.backend import Backend
 from resources.gpu.backends.comfyui.backend import ComfyUIBackend
 from resources.gpu.errors import InvalidJob, OverBudget
-from resources.gpu.ledger import jobs
+from resources.gpu.tables import jobs
 from resources.images import read_mark
 from ryla_assets.assets.visual_parity import visual_parity
 from ryla_assets.cli_workflows import workflows

@@ -25,10 +25,11 @@ from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.client import Accepted, JobsClient
 from resources.gpu.backends.runpod.contract import Contract
 from resources.gpu.backends.runpod.ids import NEVER_LEARNED, RemoteId
+from resources.gpu.backends.runpod.kept import Kept
 from resources.gpu.backends.runpod.money import Terms, priced
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.backends.runpod.watch import Key, Look, Reader
-from resources.gpu.errors import BackendUnavailable, InvalidJob, NotSent, OutcomeUnknown, Retry
+from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.gpu.job import Job, canonical
 from resources.gpu.policy import Policy
 from resources.storage import ObjectCorrupt, ObjectMissing, StorageError
@@ -92,6 +93,7 @@ class RunPodBackend:
         self.self_run = bool(self.endpoints.nsfw)
         self._expected: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # remote id -> outputs, if submitted here
         self._warming: OrderedDict[str, bool] = OrderedDict()  # remote id -> was a worker coming when it was cancelled
+        self._results = Kept()
         self._terms: dict[str, Terms] = {}
         self._health: dict[str, tuple[float, dict[str, Any]]] = {}
 
@@ -248,15 +250,18 @@ class RunPodBackend:
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """The files, from RunPod's answer, from where it says, or from our store."""
         remote = _parsed(remote_id)
-        body = None
-        if remote.job != NEVER_LEARNED:
-            body = await self.service.ask(lambda client: client.status(*remote.key))
-        return await self.contract.outputs(body, remote)
+        body = self._results.get(remote_id)
+        if body is None and remote.job != NEVER_LEARNED:
+            asked = await self.service.ask(lambda client: client.status(*remote.key))
+            body = asked if asked and asked.get("status") == "COMPLETED" else None  # else its output is no result
+        outputs = await self.contract.outputs(body, remote)
+        self._results.drop(remote_id)
+        return outputs
 
     async def cancel(self, remote_id: str) -> None:
         """Cancel it; what RunPod no longer knows has ended. Asked again where the answer did not come."""
-        remote = _parsed(remote_id)
-        if remote.job == NEVER_LEARNED:
+        remote = ids.parse(remote_id)
+        if remote is None or remote.job == NEVER_LEARNED:
             return
         warming = await self._is_warming(remote.endpoint)
         if warming is not None:
@@ -273,7 +278,9 @@ class RunPodBackend:
 
     async def diagnose(self, remote_id: str) -> Diagnosis:
         """By the diagnoser, or by what /health counts."""
-        remote = _parsed(remote_id)
+        remote = ids.parse(remote_id)
+        if remote is None:
+            return Diagnosis("unknown_job", f"{remote_id[:80]!r} names no RunPod job.")
         if (diagnoser := self.diagnoser) is not None:
             look = (
                 {}
@@ -296,6 +303,10 @@ class RunPodBackend:
             evidence={"workers": workers, "jobs": jobs},
         )
 
+    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
+        """An endpoint's workers are RunPod's to stop."""
+        return []
+
     # ---- parts
 
     def _endpoint_id(self, job: Job) -> str:
@@ -317,7 +328,14 @@ class RunPodBackend:
 
     def _reader(self, remote: RemoteId) -> Reader:
         expected = self._expected.get(str(remote), ())
-        return lambda body: self.contract.read(body, remote, expected)
+
+        def read(body: Mapping[str, Any]) -> RemoteStatus:
+            status = self.contract.read(body, remote, expected)
+            if status.state == "succeeded":
+                self._results.put(str(remote), body)
+            return status
+
+        return read
 
     async def _is_of(self, claimed: RemoteId, attempt_id: str) -> bool:
         """True if the claimed job exists, and is this attempt's where it can be told already."""
@@ -383,7 +401,7 @@ _NOT_THERE = RemoteStatus(
 def _parsed(remote_id: str) -> RemoteId:
     remote = ids.parse(remote_id)
     if remote is None:
-        raise InvalidJob(f"{remote_id[:80]!r} names no RunPod job.")
+        raise JobLost(f"{remote_id[:80]!r} names no RunPod job.", code="unknown_job")
     return remote
 
 

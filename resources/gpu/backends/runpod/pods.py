@@ -33,6 +33,7 @@ KIND = "pod"  # first part of a remote id: pod/<pod id>/<fingerprint>
 PREFIX = "ryla-"
 MARGIN_S = 60.0  # between the runner's deadlines and the pod's own
 SURE_S = 60.0  # a name that is not listed for so long was never created
+DATE_S = 1.0  # what a date in whole seconds hides of an age; a second begun is billed whole
 LOOK_S = 10.0  # how old a status may be: the control plane takes 60 requests a minute
 _NAME = re.compile(rf"{PREFIX}([0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}})")
 _ENDED = ("EXITED", "ERROR", "TERMINATED")
@@ -257,7 +258,7 @@ class Pods:
         seen, age_s = self._seen.get(pod_id), self._age_s(pod_id)
         if seen is None or age_s is None or not seen.usd_h or (seen.limit_s and age_s > seen.limit_s + SURE_S):
             return None
-        return seen.usd_h * age_s / 3600
+        return seen.usd_h * math.ceil(age_s + DATE_S) / 3600
 
     def _overdue(self, pod: Pod) -> bool:
         """True if it is older than it was meant to become."""

@@ -36,7 +36,7 @@ class Lane:
 
     def head(self, cadence: Cadence) -> int:
         """How many of the waiting jobs may start soon."""
-        return max(cadence.head_jobs, 2 * len(self.running))
+        return max(cadence.head_jobs, min(2 * len(self.running), cadence.head_most))
 
     def is_head(self, key: Key, cadence: Cadence) -> bool:
         """True for one of those."""

@@ -36,6 +36,7 @@ class Cadence:
     queued_max_s: float = 10.0
     head_s: float = 1.0  # for the jobs that will start next
     head_jobs: int = 4  # at least so many are taken for those
+    head_most: int = 16  # and at most so many: of 60 workers with jobs of 15 s, four take the next one each second
     running_min_s: float = 0.2
     running_max_s: float = 5.0
     trouble_max_s: float = 15.0
@@ -47,6 +48,8 @@ class Cadence:
     unasked_s: float = 300.0  # nobody asked for so long: it is no longer followed
     at_once: int = 64
     per_s: float = 40.0  # looks that all waiting jobs together are worth: a tenth of a core; the quota allows 200
+    running_share: float = 0.02  # of the expected run time: to see an end so late is soon enough
+    running_per_s: float = 100.0  # looks that all running jobs together are worth: 60 ends are seen 0.3 s late
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,9 @@ class Watch:
             return cadence.missing_s if now - self.since >= cadence.grace_s else cadence.head_s
         if self.running_since is not None:
             ran = now - self.running_since
-            rest = abs(expected_s - ran) / 2 if expected_s else ran / 4
-            return max(cadence.running_min_s, crowd / cadence.per_s, min(rest, cadence.running_max_s))
+            overrun = (ran - 2 * expected_s) / 4  # of one that is much too late, or where nothing is expected
+            rest = max(expected_s * cadence.running_share, overrun)
+            return max(cadence.running_min_s, crowd / cadence.running_per_s, min(rest, cadence.running_max_s))
         if head:
             return min(cadence.head_s, max(cadence.running_min_s, expected_s / 2 or cadence.head_s))
         self.pause = min(cadence.queued_max_s, self.pause * 1.5) if self.pause else cadence.queued_s

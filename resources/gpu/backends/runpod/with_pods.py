@@ -6,7 +6,7 @@ the two trains is a deployment's choice (RUNPOD_TRAINING_POD_IMAGE).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,6 +79,12 @@ class RunPodWithPods(RunPodBackend):
             return await super().diagnose(remote_id)
         waited_s = (await self.poll([remote_id]))[remote_id].queue_s
         return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
+
+    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
+        """Pods of attempts that are over, second pods of one attempt, and pods past their deadline."""
+        on_pods = {attempt: remote.split("/")[1] for attempt, remote in open_attempts.items() if _is_pod(remote)}
+        unknown = {attempt: "" for attempt, remote in open_attempts.items() if not remote}
+        return await self._asked(lambda pods: pods.sweep(on_pods | unknown, ended))
 
     def _endpoint_id(self, job: Job) -> str:
         return KIND if _on_a_pod(job) else super()._endpoint_id(job)

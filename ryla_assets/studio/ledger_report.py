@@ -1,0 +1,110 @@
+"""The ledger in numbers, for the `job_ledger` asset and its checks.
+
+Belongs here: which numbers ops and analysts see under which metadata key, and when money is a warning or an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resources.gpu.ledger import OPEN_STATES
+from ryla_assets.studio.bills import drift
+from ryla_assets.studio.ledger import books_of
+from ryla_assets.studio.studio import Studio
+
+WARN_SHARE = 0.8  # of the daily budget: a person still has time to raise it before work is refused
+DAY_S = 86_400.0
+SHOWN = 50  # rows of a table: an event stays under 8 kB, which every UI poll carries
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """Numbers by metadata key, one row a state, and the bill in a sentence."""
+
+    numbers: dict[str, float | int | None]
+    states: list[dict[str, Any]]
+    bill: str
+
+
+@dataclass(frozen=True)
+class BudgetReport:
+    """How much of the daily budget is gone: `ok`, `near` (from WARN_SHARE) or `over`."""
+
+    level: Literal["ok", "near", "over"]
+    reason: str
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExposureReport:
+    """What may have been spent unseen: open unknowns, and what was booked as presumed in 24 hours."""
+
+    rows: list[dict[str, Any]]
+    unknown_usd: float
+    presumed_usd: float
+    reason: str
+
+
+def report(studio: Studio) -> LedgerReport:
+    """The last 24 hours and everything open."""
+    told = books_of(studio).summary()
+    bill = drift(studio)
+    seconds = {
+        f"{name.removesuffix('_s')}_{rank}_s": value
+        for rank, found in (("p50", told.p50), ("p95", told.p95))
+        for name, value in found.items()
+    }
+    numbers = {
+        "open": sum(count for state, count in told.by_state.items() if state in OPEN_STATES),
+        "spent_usd": told.spent_usd,
+        "reserved_usd": told.reserved_usd,
+        "unknown_usd": told.unknown_usd,
+        "presumed_usd": told.presumed_usd,
+        "cold_usd": told.cold_usd,
+        "idle_usd": told.idle_usd,
+        "accepted_images": told.images,
+        "per_image_usd": told.per_image_usd,
+        "wasted": told.wasted_share,
+        "drift_usd": bill.usd,
+        **seconds,
+    }
+    states = [{"state": state, "attempts": count} for state, count in sorted(told.by_state.items())]
+    return LedgerReport(numbers, states, bill.note)
+
+
+def budget_report(studio: Studio) -> BudgetReport:
+    """Spent and open exposure of 24 hours against RYLA_DAILY_BUDGET_USD."""
+    told, budget = books_of(studio).summary(), studio.settings.daily_budget_usd
+    held = told.reserved_usd + told.unknown_usd
+    share = (told.spent_usd + held) / budget
+    level: Literal["ok", "near", "over"] = "over" if share > 1 else "near" if share >= WARN_SHARE else "ok"
+    part = f"{share:.0%} of the daily budget of ${budget:.2f}"
+    reason = f"${told.spent_usd:.4f} spent and ${held:.4f} held by open work: {part}."
+    if level != "ok":
+        reason += " Raise RYLA_DAILY_BUDGET_USD, or wait until older work leaves the 24-hour window."
+    numbers = {"spent_usd": told.spent_usd, "reserved_usd": held, "budget_usd": budget, "budget_share": share}
+    return BudgetReport(level, reason, numbers)
+
+
+def exposure_report(studio: Studio) -> ExposureReport:
+    """Every attempt that may have cost money unseen, the dearest first, at most SHOWN of them."""
+    books = books_of(studio)
+    told = books.summary()
+    rows = [
+        {
+            "attempt": entry.attempt.id,
+            "state": entry.attempt.state,
+            "job": entry.label,
+            "at_most_usd": entry.attempt.exposure_usd if entry.attempt.is_open else entry.attempt.cost_usd,
+            "endpoint": entry.attempt.endpoint,
+        }
+        for entry in books.exposed(since=books.clock() - DAY_S, limit=SHOWN)
+    ]
+    if not rows:
+        return ExposureReport(rows, told.unknown_usd, told.presumed_usd, "Every attempt's cost is known or reserved.")
+    reason = (
+        f"${told.unknown_usd:.4f} may be spent by attempts whose outcome is unknown, ${told.presumed_usd:.4f} were "
+        "booked in 24 hours as the most that they can have cost. ryla jobs reconcile settles what can be settled."
+    )
+    return ExposureReport(rows, told.unknown_usd, told.presumed_usd, reason)
