@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock dev clean
+.PHONY: help demo test check bench chaos lock dev clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,10 @@ check: $(VENV)/.installed ## lint and types
 
 bench: $(VENV)/.installed ## measure and rewrite docs/benchmarks.md
 	$(BIN)/python -m tests.bench
+
+SEEDS ?= 5000
+chaos: $(VENV)/.installed ## kill the runner in SEEDS=5000 ways and rewrite docs/chaos.md
+	$(BIN)/python -W error -m tests.chaos --seeds $(SEEDS) --bugs --report docs/chaos.md
 
 lock: ## resolve requirements.lock anew (needs uv; writes no address)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --universal -o requirements.lock

@@ -160,6 +160,9 @@ class Backend(Protocol):
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """The files of a succeeded job. Raises JobLost if they are gone."""
 
+    async def discard(self, remote_id: str) -> None:
+        """Forget what it made: it was refused, or lies in our store by now, and no later attempt may get it back."""
+
     async def cancel(self, remote_id: str) -> None:
         """Stop it; no error if it ended already."""
 
@@ -192,6 +195,9 @@ class OneEndpoint:
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """It is asked anew at every poll."""
+
+    async def discard(self, remote_id: str) -> None:
+        """Each attempt works anew."""
 
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
         """It rents nothing."""

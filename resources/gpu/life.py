@@ -224,6 +224,8 @@ class Life:
             await self.take_result(item, attempt, status)
             return
         error = failure_of(item.row, status)
+        if status.state == "failed" and attempt.remote_id:
+            await self.backend.discard(attempt.remote_id)
         self.end(attempt, status.state, error, **settlement(attempt, status, self.ledger.clock()))
         raise error
 
@@ -234,6 +236,8 @@ class Life:
             result = await self._fetch(item.row, attempt)
         except (errors.OutputRejected, errors.JobLost) as error:
             state = "lost" if isinstance(error, errors.JobLost) else "failed"
+            if state == "failed":  # before it is booked: no later attempt may be given what was refused
+                await self.backend.discard(attempt.remote_id or "")
             self.end(attempt, state, error, **settlement(attempt, status, self.ledger.clock()))
             raise
         reached(points.BEFORE_ACCEPT)

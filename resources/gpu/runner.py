@@ -13,7 +13,10 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from threading import Thread
 from typing import Any, TypeVar
 
 from resources.content_credentials import Signer
@@ -82,7 +85,7 @@ class Runner:
         Raises BackendUnavailable. What the ledger does not know is never touched.
         """
         waiting = {attempt.id: attempt.remote_id or "" for attempt in self.ledger.open_attempts()}
-        return asyncio.run(self.backend.sweep(waiting, self._has_ended))
+        return _held(self.backend.sweep(waiting, self._has_ended))
 
     def cancel(self, attempt_id: str, *, why: str) -> Attempt:
         """Stop an open attempt that no living process follows; a result that came just before is taken.
@@ -209,18 +212,35 @@ def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[
 
 
 def _held(talk: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, except that an interruption raised into the loop (Dagster's, by a signal) cancels `talk` alone.
+    """`asyncio.run` in a thread of its own, for callers that may be interrupted (Dagster's, by a signal).
 
-    It then tidies up with everything that it had begun still alive: above all a submission that is just being answered.
+    An exception that a signal raises inside an event loop may strike between two of its steps, and the task that was
+    to go on there never does. So it strikes the waiting caller, and the talk is cancelled: it tidies up with everything
+    that it had begun still alive, above all a submission that is just being answered.
     """
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        task = loop.create_task(talk)
+    outcome: Future[T] = Future()
+    started: Future[Callable[[], object]] = Future()  # what cancels the talk, from any thread
+
+    def converse() -> None:
         try:
-            return loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    loop.run_until_complete(task)
-            raise
+            with asyncio.Runner() as runner:
+                loop = runner.get_loop()
+                task = loop.create_task(talk)
+                started.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+                outcome.set_result(loop.run_until_complete(task))
+        except BaseException as error:  # noqa: BLE001  whatever it is, it is the caller's
+            outcome.set_exception(error)
+
+    thread = Thread(target=copy_context().run, args=(converse,), name="paid work", daemon=True)
+    try:
+        thread.start()
+        return outcome.result()
+    except BaseException:
+        if thread.ident is not None and not outcome.done():
+            with contextlib.suppress(RuntimeError):  # its loop closed just now
+                started.result()()
+            wait([outcome])
+        raise
+    finally:
+        if outcome.done():
+            thread.join()

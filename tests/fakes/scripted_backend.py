@@ -11,7 +11,7 @@ import asyncio
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class ScriptedBackend:
         self.submitted: Counter[str] = Counter()  # fingerprint -> submissions that arrived
         self.sent: list[str] = []  # labels of the jobs that `submit` was called for, in order
         self.cancels: list[str] = []
+        self.discarded: list[str] = []
         self.fetches: list[str] = []
         self.diagnoses: list[str] = []
         self.hurried: list[str] = []
@@ -175,6 +176,14 @@ class ScriptedBackend:
             raise JobLost(f"the output of {remote_id} is gone")
         job = remote.submission.job
         return damaged(remote.script.damage, [_output(job, spec) for spec in job.outputs])
+
+    async def discard(self, remote_id: str) -> None:
+        """Recorded."""
+        self.discarded.append(remote_id)
+
+    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
+        """It rents nothing."""
+        return []
 
     async def cancel(self, remote_id: str) -> None:
         """Recorded; a job that ended stays as it ended."""

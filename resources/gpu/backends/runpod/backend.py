@@ -258,6 +258,12 @@ class RunPodBackend:
         self._results.drop(remote_id)
         return outputs
 
+    async def discard(self, remote_id: str) -> None:
+        """From the store, where our worker would find it and return it again."""
+        remote = ids.parse(remote_id)
+        if remote is not None:
+            await asyncio.to_thread(self.contract.forget, remote)
+
     async def cancel(self, remote_id: str) -> None:
         """Cancel it; what RunPod no longer knows has ended. Asked again where the answer did not come."""
         remote = ids.parse(remote_id)

@@ -32,6 +32,9 @@ class Contract(Protocol):
     def stored(self, job: RemoteId, attempt_id: str = "") -> RemoteStatus | None:
         """The job as a result in the store tells it; None without one (of that attempt, if given). Blocking."""
 
+    def forget(self, job: RemoteId) -> None:
+        """Delete what lies in the store of it, so that no later attempt is given it. Blocking."""
+
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:
         """False if a status body shows that it is another attempt's job; before its end nothing shows."""
 

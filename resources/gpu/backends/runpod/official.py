@@ -80,6 +80,9 @@ class OfficialContract:
         """Nothing of it lies in our store."""
         return None
 
+    def forget(self, job: RemoteId) -> None:
+        """Nothing of it lies in our store."""
+
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:  # noqa: ARG002
         """Its pictures carry the attempt's mark in their names."""
         if read_status(body).state != "succeeded":

@@ -98,6 +98,10 @@ class OurContract:
         known = RemoteStatus("succeeded", cold_s=result.load_s, exec_s=result.exec_s, cost_usd=None, progress=1.0)
         return self._judged(replace(known, detail={"from_store": True}), result, job, ())
 
+    def forget(self, job: RemoteId) -> None:
+        """All of its raw results; a worker that was asked again would return them."""
+        self.store.forget_result(job.fingerprint)
+
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:
         """Its result names fingerprint and attempt; a reused one names the attempt that made it."""
         if read_status(body).state != "succeeded" or not isinstance(body.get("output"), dict):

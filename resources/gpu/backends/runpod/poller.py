@@ -220,7 +220,9 @@ class Poller:
             place.pop(watch.key, None)
         if watch.ended and watch.status is not None:
             lane.learn(watch.status.exec_s)
-            watch.gap_s, watch.worker_failures = self._workers.met(watch.status, self._clock())
+            gap_s, watch.worker_failures = self._workers.met(watch.status, self._clock())
+            # Jobs that ended before this process saw them come in no order: any of them may have had the cold start.
+            watch.gap_s = gap_s if watch.submitted_here or watch.ran else float("inf")
             self._ended[watch.key] = watch
             while len(self._ended) > ENDED_KEPT:
                 self._ended.popitem(last=False)

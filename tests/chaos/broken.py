@@ -1,0 +1,138 @@
+"""Runners that break the promise on purpose: a harness that does not catch each of them proves nothing.
+
+Belongs here: one small, believable bug each, put into a killed process before it acts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from resources.database import writing
+from resources.gpu import errors, life, settlement
+from resources.gpu import faultpoints as points
+from resources.gpu.backend import Submission
+from resources.gpu.backends.runpod.backend import RunPodBackend
+from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.life import Life
+from resources.gpu.tables import attempts, events, jobs
+from resources.gpu.tracked import Tracked
+
+
+def sends_before_the_intent() -> None:
+    """The intent is committed only after the far side has answered: a crash in between leaves paid work unowned."""
+    begin, move = Ledger.begin, Ledger.move
+    held: dict[str, list[tuple[sa.Table, dict[str, Any]]]] = {}
+
+    def begun(self: Ledger, *args: Any, **kwargs: Any) -> Attempt | None:
+        attempt = begin(self, *args, **kwargs)
+        if attempt is not None:
+            with writing(self.engine) as db:
+                held[attempt.id] = [
+                    (table, dict(row))
+                    for table, key in ((attempts, attempts.c.id), (events, events.c.attempt_id))
+                    for row in db.execute(sa.select(table).where(key == attempt.id)).mappings()
+                ]
+                db.execute(sa.delete(events).where(events.c.attempt_id == attempt.id))
+                db.execute(sa.delete(attempts).where(attempts.c.id == attempt.id))
+        return attempt
+
+    def moved(self: Ledger, attempt: Attempt, state: str, **values: Any) -> Attempt:
+        with writing(self.engine) as db:
+            for table, row in held.pop(attempt.id, []):
+                db.execute(
+                    sa.insert(table).values(**{key: row[key] for key in row if table is attempts or key != "id"})
+                )
+        return move(self, attempt, state, **values)
+
+    Ledger.begin = begun  # type: ignore[method-assign]
+    Ledger.move = moved  # type: ignore[method-assign]
+
+
+def resends_what_is_unknown() -> None:
+    """A lost answer is taken for a submission that never arrived: free, and sent again at once."""
+
+    async def settled(self: Life, item: Tracked, attempt: Attempt, waited_s: float) -> None:
+        leased = self.lease(attempt)
+        if leased is None:
+            return
+        if leased.state == "intended":
+            leased = self._doubt(leased, "its process died")
+        error = errors.JobFailed("it never arrived", code="never_submitted", retry=errors.Retry.TRANSIENT)
+        self.end(leased, "failed", error)
+        raise error
+
+    Life.settle_unknown = settled  # type: ignore[method-assign]
+
+
+def books_a_fifth() -> None:
+    """Most of every bill is forgotten."""
+    real = settlement.settlement
+
+    def lessened(*args: Any) -> dict[str, Any]:
+        booked = real(*args)
+        return booked | {"cost_usd": booked["cost_usd"] / 5}
+
+    life.settlement = lessened  # type: ignore[assignment,attr-defined]
+
+
+def gives_up_without_a_cancel() -> None:
+    """What is past its deadline is written off and left running."""
+
+    async def quiet(self: RunPodBackend, remote_id: str) -> None:
+        return None
+
+    RunPodBackend.cancel = quiet  # type: ignore[method-assign]
+
+
+def accepts_twice() -> None:
+    """An end is not the end: the row is opened again, and its result is accepted once more."""
+    accept = Ledger.accept
+
+    def accepted(self: Ledger, attempt: Attempt, result: list[dict[str, Any]], **settlement: Any) -> bool:
+        first = accept(self, attempt, result, **settlement)
+        if first:
+            with writing(self.engine) as db:
+                db.execute(sa.update(jobs).where(jobs.c.fingerprint == attempt.fingerprint).values(result=sa.null()))
+                db.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(state="running"))
+            accept(self, attempt, result, **settlement)
+        return first
+
+    Ledger.accept = accepted  # type: ignore[method-assign]
+
+
+def says_the_key() -> None:
+    """The key is logged with each submission."""
+    submit = RunPodBackend.submit
+
+    async def told(self: RunPodBackend, submission: Submission) -> str:
+        client = self.service._make()
+        logging.getLogger("chaos").warning("submitting with %s", client._key)
+        return await submit(self, submission)
+
+    RunPodBackend.submit = told  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """How it is put into a process, and the fault point around which it shows."""
+
+    put_in: Callable[[], None]
+    aim: str
+
+
+BROKEN: dict[str, Bug] = {
+    bug.put_in.__name__: bug
+    for bug in (
+        Bug(sends_before_the_intent, points.AFTER_SUBMIT),
+        Bug(resends_what_is_unknown, points.OUTCOME_UNKNOWN),
+        Bug(books_a_fifth, points.ACCEPTED),
+        Bug(gives_up_without_a_cancel, points.CANCEL_SENT),
+        Bug(accepts_twice, points.BEFORE_ACCEPT),
+        Bug(says_the_key, points.AFTER_SUBMIT),
+    )
+}

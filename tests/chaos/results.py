@@ -1,0 +1,74 @@
+"""A store whose far half is the fake's own: workers put results there by URL, and it survives every kill.
+
+Belongs here: what `SigningStore` asks, over plain HTTP. Signatures are the S3 store's business and tested with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.storage import FileStore, ObjectMissing, ResultUrls, StorageError, StoreUnreachable
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class ResultStore(FileStore):
+    """Objects in a folder, workers' results under `files_url`."""
+
+    def __init__(self, root: Path, files_url: str) -> None:
+        super().__init__(root)
+        self.files_url = files_url
+        self._http: httpx.Client | None = None
+
+    def sign_get(self, kind: str, sha256: str, *, seconds: int) -> str:
+        """Where a worker would read an object; the scripted ones read none."""
+        return f"{self.files_url}/{kind}/{sha256}"
+
+    def sign_result(self, fingerprint: str, attempt_id: str, names: Sequence[str], *, seconds: int) -> ResultUrls:
+        """The URLs for one attempt's results."""
+        manifest = f"{self.files_url}/results/{fingerprint}/result.json"
+        files = {name: f"{self.files_url}/{_place(fingerprint, attempt_id, name)}" for name in names}
+        return ResultUrls(manifest, manifest, files)
+
+    def result(self, fingerprint: str) -> bytes | None:
+        """The `result.json` that a worker left."""
+        return self._read(f"results/{fingerprint}/result.json")
+
+    def result_file(self, fingerprint: str, attempt_id: str, name: str, *, max_bytes: int) -> bytes:
+        """One raw result. Raises ObjectMissing, StorageError."""
+        data = self._read(_place(fingerprint, attempt_id, name))
+        if data is None:
+            raise ObjectMissing(f"{name} of attempt {attempt_id} is not in the store.")
+        if len(data) > max_bytes:
+            raise StorageError(f"{name} has {len(data)} bytes; at most {max_bytes} are taken.")
+        return data
+
+    def forget_result(self, fingerprint: str) -> None:
+        """Nothing is forgotten here: the checker may want to look."""
+
+    def close(self) -> None:
+        """Close the connections to it."""
+        if self._http is not None:
+            self._http.close()
+
+    def _read(self, place: str) -> bytes | None:
+        import httpx
+
+        if self._http is None:
+            self._http = httpx.Client(trust_env=False, verify=False)  # loopback, no TLS
+        try:
+            answer = self._http.get(f"{self.files_url}/{place}")
+        except httpx.HTTPError as error:
+            raise StoreUnreachable(f"the store does not answer: {error}") from error
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise StoreUnreachable(f"the store answers {answer.status_code}")
+        return answer.content
+
+
+def _place(fingerprint: str, attempt_id: str, name: str) -> str:
+    return f"results/{fingerprint}/{attempt_id}/{name.replace('/', '__')}"
