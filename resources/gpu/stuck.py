@@ -86,7 +86,7 @@ class Patience:
         phase = "ran" if attempt.state == "running" else "waited in the queue"
         error = errors.JobTimedOut(
             f"{item.row.job.label}: {phase} for more than {_limit_s(attempt):.0f} s. {verdict.text}",
-            way_out=verdict.next_command or f"ryla jobs show {attempt.id}",
+            way_out=(verdict.next_command if phase != "ran" else "") or f"ryla jobs show {attempt.id}",
         )
         await self._give_up(item, attempt, error, verdict)
 

@@ -23,6 +23,9 @@ from ryla_assets.studio.studio import Studio, name_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PIXELS_KEPT = 10_000  # about 2 MB
+_pixels: dict[str, str] = {}  # sha256 of stored bytes -> of their pixels; the bytes are verified at every read
+
 
 @dataclass(frozen=True)
 class Original:
@@ -67,8 +70,8 @@ def reference_template(studio: Studio, base: ImageSet) -> list[float]:
 
 def original_of(studio: Studio, base: ImageSet) -> Original | None:
     """The selected base image as later pictures must not repeat it; None if it does not show exactly one face."""
-    image, faces = _seen(studio, base.images[0])
-    return Original(faces[0].embedding, measure(image).phash) if len(faces) == 1 else None
+    data, faces = _seen(studio, base.images[0])
+    return Original(faces[0].embedding, measure(images.decode(data)).phash) if len(faces) == 1 else None
 
 
 def keep_reference(studio: Studio, base: ImageSet, embedding: Sequence[float]) -> None:
@@ -115,35 +118,38 @@ def score_image(
         min_face_px=least_face_px(record.framing, min(record.width, record.height)),
     )
     try:
-        image, faces = _seen(studio, record)
+        data, faces = _seen(studio, record)
     except ObjectMissing:
         return judged(missing=True)
     except (ObjectCorrupt, images.ImageRejected):
         return judged(unreadable=True)
+    near = original is not None and len(faces) == 1 and distance(faces[0].embedding, original.embedding) < COPY_DISTANCE
     return judged(
         faces=len(faces),
         face_px=faces[0].width if faces else 0.0,
         distance=distance(faces[0].embedding, reference) if faces else None,
-        copy=original is not None and len(faces) == 1 and _repeats(image, faces[0], original),
+        # Of most pictures the perceptual hash is not needed: they are not near enough.
+        copy=near and original is not None and _repeats(images.decode(data), faces[0], original),
     )
 
 
 def _repeats(image: Image, face: Face, original: Original) -> bool:
-    apart = distance(face.embedding, original.embedding)
-    if apart >= COPY_DISTANCE:
-        return False  # most pictures: their perceptual hash is not needed
-    return is_copy(apart, bits_apart(measure(image).phash, original.phash))
+    return is_copy(distance(face.embedding, original.embedding), bits_apart(measure(image).phash, original.phash))
 
 
-def _seen(studio: Studio, record: ImageRecord) -> tuple[Image, list[Face]]:
-    image = images.decode(studio.store.get("images", record.sha256))
-    pixels, scorer = images.pixels_sha256(image), studio.scorer.scorer_id
+def _seen(studio: Studio, record: ImageRecord) -> tuple[bytes, list[Face]]:
+    """The stored bytes, read and verified anew, and the people on them; decoded only where nobody looked before."""
+    data, scorer = studio.store.get("images", record.sha256), studio.scorer.scorer_id
+    pixels = _pixels.get(record.sha256) or images.pixels_sha256(images.decode(data))
+    if len(_pixels) >= PIXELS_KEPT:
+        _pixels.clear()
+    _pixels[record.sha256] = pixels
     known = studio.registry.faces(pixels, scorer)
     if known is not None:
-        return image, [Face.from_dict(face) for face in known]
-    found = studio.scorer.faces(image)
+        return data, [Face.from_dict(face) for face in known]
+    found = studio.scorer.faces(images.decode(data))
     studio.registry.keep_faces(pixels, scorer, [face.as_dict() for face in found])
-    return image, found
+    return data, found
 
 
 def _keep(studio: Studio, manifest: ImageSet, embedding: Sequence[float], shown: Sequence[str]) -> None:

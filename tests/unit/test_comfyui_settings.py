@@ -135,7 +135,7 @@ def test_noise_is_recorded_as_unaccepted(noise: Callable[..., Studio]) -> None:
     studio = noise(gates="record")
     sheet = judged(studio, make_sheet(studio, to_base(studio, MARA)))
     pictures = judged(studio, generate(studio, first_look(studio, MARA)))
-    assert sheet.rejected == ()
+    assert {record.refused for record in sheet.rejected} <= {"no face, one was asked for"}, "noise shows nobody"
     for made in (sheet, pictures):
         assert isinstance(made, ImageSet)
         [identity] = [row for row in stages_of(studio, MARA) if row["asset"] == made.asset]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from resources.gpu.errors import BackendUnavailable, JobLost, OutputRejected, Re
 
 if TYPE_CHECKING:
     import httpx
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells whole URLs at INFO, and a presigned one is a secret
 
 TRIES = 4  # of one file; what came before a break is kept where the server can go on from there
 WHOLE_S = 300.0  # one file, all tries together

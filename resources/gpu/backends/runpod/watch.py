@@ -162,6 +162,9 @@ class Watch:
             self.ended, self.ended_at = True, now
 
 
+ORDER_S = 3.0  # by so much may one end be seen later than another, in a poller that keeps up
+
+
 class WorkerBook:
     """Which workers this process knows: when each was last busy, and how many jobs in a row it could not do."""
 
@@ -174,9 +177,12 @@ class WorkerBook:
         worker = status.worker
         if not worker:
             return float("inf"), 0
-        before = self._busy_until.pop(worker, None)
-        gap = float("inf") if before is None else max(0.0, now - status.exec_s - before)
-        self._busy_until[worker] = now
+        before, began = self._busy_until.pop(worker, None), now - status.exec_s
+        # A worker does one job at a time: one that seems to have begun before the other ended was seen out of order,
+        # and may be the one that waited for the start.
+        known = before is not None and before - began <= ORDER_S
+        gap = max(0.0, began - before) if before is not None and known else float("inf")
+        self._busy_until[worker] = max(now, before or now)
         bad = status.state == "failed" and status.error_code in ("out_of_memory", "worker_crashed", "gpu_fault")
         self._failures[worker] = self._failures.get(worker, 0) + 1 if bad else 0
         while len(self._busy_until) > _WORKERS:
