@@ -1,6 +1,6 @@
-"""docs/runpod-faults.md is what the fault tests wrote. This file runs after them: its name is the last of theirs."""
+"""docs/runpod-faults.md is what the fault tests wrote: each of them holds its rows to it, and this file the whole."""
 
-import pytest
+import re
 
 from tests.contracts import fault_table
 
@@ -11,8 +11,7 @@ def test_every_case_has_its_group() -> None:
     assert len(set(fault_table.WANTED)) == 75
 
 
-def test_table_is_up_to_date() -> None:
-    """After a full run each row of the page is what just happened."""
-    if missing := fault_table.missing():
-        pytest.skip(f"only a full run of the fault tests can tell: {len(missing)} cases were not played")
-    assert fault_table.FILE.read_text() == fault_table.rendered(), f"out of date: {fault_table.COMMAND} rewrites it"
+def test_page_tells_of_every_case() -> None:
+    """In groups and in order; none is left out, and none is there that no test plays."""
+    told = re.findall(r"^\| ([SPRWC]\d+)[ (]", fault_table.FILE.read_text(), re.MULTILINE)
+    assert list(dict.fromkeys(told)) == fault_table.WANTED
