@@ -18,7 +18,7 @@ class Policy:
     unknown_wait_s: float = 120.0  # so long may a lost answer's job still show up; then its exposure is booked
     max_attempts: int = 2  # attempts that one call starts for one job
     retry_pause_s: float = 1.0  # before a submission that did not get through is repeated; doubled each time
-    sends_at_once: int = 16
+    sends_at_once: int = 8  # more only wait for each other's rows: 16 took 0.1 s longer from intent to id
     fetches_at_once: int = 8  # each holds a job's files in memory
     shield_s: float = 5.0  # a terminated run waits so long for the id of what it is just sending, to cancel it
     diagnose_after_s: float = 20.0  # of waiting in a queue

@@ -40,6 +40,7 @@ ENGINE_VERSION = "1"  # raise it when what is sent for the same job changes pixe
 COLD_LIMIT_S = 600.0  # the longest start that is charged to a job; 498 s was measured (docs/adr/0006)
 TRAINING_S = 45 * 60.0  # the target of a training
 TTL_SLACK_S = 60.0  # beyond both deadlines: the runner ends a job before RunPod forgets it
+VERDICT_S = 0.25  # thousands of jobs that wait for one endpoint wait for one reason
 HEALTH_S = 5.0  # how long counts of workers are believed
 CANCEL_TRIES = 3
 _KEPT = 4096  # jobs whose expected outputs and last moments are remembered
@@ -95,6 +96,7 @@ class RunPodBackend:
         self._warming: OrderedDict[str, bool] = OrderedDict()  # remote id -> was a worker coming when it was cancelled
         self._results = Kept()
         self._terms: dict[str, Terms] = {}
+        self._verdicts: dict[str, tuple[float, Diagnosis]] = {}
         self._health: dict[str, tuple[float, dict[str, Any]]] = {}
 
     # ---- before anything is sent
@@ -288,6 +290,9 @@ class RunPodBackend:
         if remote is None:
             return Diagnosis("unknown_job", f"{remote_id[:80]!r} names no RunPod job.")
         if (diagnoser := self.diagnoser) is not None:
+            at, verdict = self._verdicts.get(remote.endpoint, (float("-inf"), None))
+            if verdict is not None and time.monotonic() - at < VERDICT_S:
+                return replace(verdict, evidence={**verdict.evidence, "job": remote.job})
             look = (
                 {}
                 if remote.job == NEVER_LEARNED
@@ -295,7 +300,9 @@ class RunPodBackend:
             )
             here = look.get(remote.key)
             waited_s = (here.elapsed_s or here.status.queue_s) if here else 0.0
-            return await self.service.ask(lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s))
+            verdict = await self.service.ask(lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s))
+            self._verdicts[remote.endpoint] = (time.monotonic(), verdict)
+            return verdict
         body = await self._workers(remote.endpoint)
         workers, jobs = _counts(body.get("workers")), _counts(body.get("jobs"))
         if not workers:
