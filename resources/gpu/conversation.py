@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from resources.gpu import errors
 from resources.gpu.faultpoints import Death
-from resources.gpu.ledger import LedgerConflict
+from resources.gpu.ledger import Attempt, LedgerConflict
 from resources.gpu.life import Life
 from resources.gpu.settlement import NEVER_SUBMITTED, ended_elsewhere
 from resources.gpu.stuck import Patience
@@ -46,6 +47,7 @@ class Conversation:
     items: Sequence[Tracked]
     tell: Callable[[Progress], None] = lambda _: None
     _moved: bool = False
+    _curious: deque[Tracked] = field(default_factory=deque)  # those that wait so long that somebody should ask why
     _asking: int = 0
     _seen: dict[str, float] = field(default_factory=dict)  # attempt -> its last wake that we acted on
     _seen_at: float = float("-inf")
@@ -89,6 +91,7 @@ class Conversation:
             look = await self.life.look([item.attempt for item in self.items if item.attempt])
             for item in self.items:
                 self._step(item, look)
+            self._ask_why()
             await self._works()
             self._release_if(True)
 
@@ -140,10 +143,12 @@ class Conversation:
             idle = [i for i in self.items if not i.ended and i.work is None and i.rest_until <= now]
             self._reread(idle)
             look = await self.life.look([item.attempt for item in idle if item.attempt])
+            self._curious.clear()
             for item in idle:
                 before = item.attempt
                 self._step(item, look)
                 self._moved |= item.ended or item.attempt is not before
+            self._ask_why()
             self._tell()
             pause = self.policy.poll_min_s if self._moved else min(pause * 1.5, self.policy.poll_max_s)
             self._moved = False
@@ -181,8 +186,7 @@ class Conversation:
         if self.patience.overdue(item, attempt):
             self._spawn(item, None, partial(self.patience.time_out, item, attempt))
         elif self.patience.curious(item, attempt):
-            if self._asking < DIAGNOSES_AT_ONCE:  # the others are followed meanwhile, and asked about later
-                self._spawn(item, None, partial(self._diagnose, item))
+            self._curious.append(item)
         else:
             item.calm()
 
@@ -205,13 +209,20 @@ class Conversation:
                 self._fatal = self._fatal or error
             raise
 
-    async def _diagnose(self, item: Tracked) -> None:
-        self._asking += 1
+    def _ask_why(self) -> None:
+        """A few at a time; those whose turn has not come are followed meanwhile."""
+        while self._curious and self._asking < DIAGNOSES_AT_ONCE:
+            item = self._curious.popleft()
+            if item.work is None and item.attempt is not None and self.patience.curious(item, item.attempt):
+                self._asking += 1
+                self._spawn(item, None, partial(self._diagnose, item, item.attempt))
+
+    async def _diagnose(self, item: Tracked, attempt: Attempt) -> None:
         try:
-            if item.attempt is not None:
-                await self.patience.diagnose(item, item.attempt)
+            await self.patience.diagnose(item, attempt)
         finally:
             self._asking -= 1
+            self._ask_why()
 
     # ---- trouble
 
@@ -259,7 +270,7 @@ class Conversation:
 
     def _spawn(self, item: Tracked, limit: asyncio.Semaphore | None, do: Callable[[], Awaitable[object]]) -> None:
         item.work = asyncio.ensure_future(self._work(item, limit, do))
-        item.work.add_done_callback(partial(self._done, item))
+        item.work.add_done_callback(partial(self._done, item, item.attempt))
 
     async def _work(self, item: Tracked, limit: asyncio.Semaphore | None, do: Callable[[], Awaitable[object]]) -> None:
         async with limit or contextlib.nullcontext():
@@ -267,12 +278,13 @@ class Conversation:
                 await do()
                 item.calm()
 
-    def _done(self, item: Tracked, task: asyncio.Task[None]) -> None:
+    def _done(self, item: Tracked, before: Attempt | None, task: asyncio.Task[None]) -> None:
         item.work = None
-        self._moved = True
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
-        self._stir.set()
+        if item.ended or before is None or item.attempt is not before or self._failure is not None:
+            self._moved = True  # else there is nothing new for a round
+            self._stir.set()
 
     async def _works(self) -> None:
         """Wait for all of it."""
@@ -284,6 +296,7 @@ class Conversation:
             raise self._failure
 
     async def _stop_works(self) -> None:
+        self._curious.clear()
         works = [item.work for item in self.items if item.work]
         for work in works:
             work.cancel()

@@ -175,6 +175,20 @@ def test_silence_is_told_in_the_end() -> None:
     follow(Script(a=[body("IN_PROGRESS"), BackendUnavailable("reset")]), test)
 
 
+def test_crowd_that_is_asked_about_rarely_is_known_all_the_same() -> None:
+    """Where the next look is due later than an answer's age allows, nothing was asked in vain."""
+    jobs = [("ep1", name) for name in "abcdef"]
+    script = Script(**{name: [body("IN_QUEUE")] for _, name in jobs})
+
+    async def test(poller: Poller) -> int:
+        await look(poller, *jobs)
+        await asyncio.sleep(2 * cadence.stale_s)
+        return len(await look(poller, *jobs))
+
+    cadence = replace(FAST, stale_s=0.1, per_s=0.5, head_jobs=1, head_most=1)
+    assert follow(script, test, cadence) == len(jobs)
+
+
 def test_refused_key_is_told_at_once() -> None:
     """What only a person can mend is not waited for."""
     fatal = BackendUnavailable("401", retry=Retry.FATAL)
@@ -289,7 +303,7 @@ def test_pauses_grow_in_the_queue_and_follow_the_run() -> None:
     assert pause(running, 100.0, expected_s=600.0) == 5.0
     assert pause(running, 106.0, expected_s=5.0) == 0.2
     assert pause(running, 118.0, expected_s=5.0) == 2.0, "a quarter of what it ran beyond twice the expected"
-    assert pause(running, 106.0, expected_s=15.0, crowd=60) == 0.6, "a crowd of running jobs has its share, too"
+    assert pause(running, 106.0, expected_s=15.0, crowd=60) == 0.5, "a crowd of running jobs has its share, too"
     assert pause(running, 108.0) == 2.0, "without experience a quarter of what it ran"
     assert 0.2 <= pause(watch(failures=9), 100.0) <= 15.0
 

@@ -127,7 +127,9 @@ class Poller:
         return self._lanes.setdefault(key[0], Lane())
 
     def _is_fresh(self, watch: Watch, now: float) -> bool:
-        return watch.ended or now - watch.seen_at < self._cadence.stale_s
+        """Old is not stale: in a crowd the next look may be due in a minute. What is stale was asked for in vain."""
+        since = watch.seen_at if watch.failures else max(watch.seen_at, watch.due)
+        return watch.ended or now - since < self._cadence.stale_s
 
     async def _answers(self, watches: list[Watch]) -> None:
         """Wait until each of them was answered, or failed for good; not for long."""

@@ -44,12 +44,12 @@ class Cadence:
     missing_s: float = 0.5  # between the looks that confirm a 404
     missing_looks: int = 3
     answer_s: float = 2.0  # how long a question waits for a fresh answer
-    stale_s: float = 30.0  # an older answer is none
+    stale_s: float = 30.0  # what was asked for so long in vain is not known any more
     unasked_s: float = 300.0  # nobody asked for so long: it is no longer followed
     at_once: int = 64
-    per_s: float = 40.0  # looks that all waiting jobs together are worth: a tenth of a core; the quota allows 200
+    per_s: float = 25.0  # looks that all waiting jobs together are worth; the quota allows 200
     running_share: float = 0.02  # of the expected run time: to see an end so late is soon enough
-    running_per_s: float = 100.0  # looks that all running jobs together are worth: 60 ends are seen 0.3 s late
+    running_per_s: float = 120.0  # looks that all running jobs together are worth: 60 ends are seen 0.25 s late
 
 
 @dataclass(frozen=True)
