@@ -7,26 +7,23 @@ loop, and serve all jobs of the process.
 from __future__ import annotations
 
 import asyncio
-import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 from resources.gpu.errors import BackendUnavailable, NotSent
+from resources.runpod.headers import exhausted_s, retry_after_s
 
 MOST_PAUSE_S = 86_400.0  # the longest window that the specification has
 BLIND_PAUSE_S = 5.0  # after a 429 that does not say for how long
-_WINDOW = re.compile(r'"?(\w+)"?\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')  # "minute";r=0;t=12
 
 
 def pause_of(status: int, headers: Mapping[str, str]) -> float:
     """Seconds for which an answer asks us to wait: the longest of `Retry-After` and every window that is used up."""
-    asked = [float(left) for _, remaining, left in _WINDOW.findall(headers.get("ratelimit", "")) if int(remaining) == 0]
-    after = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}", after):
-        asked.append(float(after))
-    return min(MOST_PAUSE_S, max(asked, default=BLIND_PAUSE_S if status == 429 else 0.0))
+    asked = max(retry_after_s(headers, time.time()), exhausted_s(headers))
+    return min(MOST_PAUSE_S, asked or (BLIND_PAUSE_S if status == 429 else 0.0))
 
 
 @dataclass

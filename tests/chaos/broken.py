@@ -111,7 +111,7 @@ def says_the_key() -> None:
 
     async def told(self: RunPodBackend, submission: Submission) -> str:
         client = self.service._make()
-        logging.getLogger("chaos").warning("submitting with %s", client._key)
+        logging.getLogger("chaos").warning("submitting with %s", client._answers._key)
         return await submit(self, submission)
 
     RunPodBackend.submit = told  # type: ignore[method-assign]

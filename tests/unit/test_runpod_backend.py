@@ -13,12 +13,13 @@ import pytest
 
 from resources.gpu.backend import Diagnosis, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.prompt import mark_of
-from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend, execution_policy
+from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.contract import Contract
 from resources.gpu.backends.runpod.ids import RemoteId
 from resources.gpu.backends.runpod.money import Terms, priced
 from resources.gpu.backends.runpod.official import OfficialContract
 from resources.gpu.backends.runpod.ours import OurContract
+from resources.gpu.backends.runpod.planning import execution_policy
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.backends.runpod.watch import Cadence, Look
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
@@ -480,11 +481,11 @@ def test_diagnosis_from_counts_alone(official: RunPodBackend, far: Far) -> None:
     """Without the control API /health tells what it counts, and nothing is an answer too."""
     remote_id = f"img/job-1/{FINGERPRINT}"
     assert ask(official.diagnose(remote_id)).code == "unknown"
-    official._health.clear()
+    official._health._known.clear()
     far.health = {"workers": {"idle": 0, "running": 0}, "jobs": {"inQueue": 4, "failed": "many"}}
     told = ask(official.diagnose(remote_id))
     assert (told.code, told.hopeless) == ("no_workers", False)
-    assert "4 jobs wait" in told.text
+    assert "0 idle, 0 running; jobs waiting: 4." in told.text
 
 
 class Doctor:

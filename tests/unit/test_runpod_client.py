@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from resources.gpu.backends.runpod import client as module
-from resources.gpu.backends.runpod.client import JobsClient, Throttled, checked_id, checked_key, checked_url
+from resources.gpu.backends.runpod import answer as module
+from resources.gpu.backends.runpod.address import checked_id, checked_key, checked_url
+from resources.gpu.backends.runpod.client import JobsClient, Throttled
 from resources.gpu.backends.runpod.limits import Limits
 from resources.gpu.errors import BackendUnavailable, GpuError, InvalidJob, NotSent, OutcomeUnknown, Retry
 

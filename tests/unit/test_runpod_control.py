@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -270,6 +271,12 @@ def test_quota_header_that_is_junk_says_nothing(words: str) -> None:
     """A header is as hostile as a body."""
     assert limits.pause_of(200, {"ratelimit": words, "retry-after": "soon"}) == 0.0
     assert limits.pause_of(429, {"ratelimit": words}) == limits.BLIND_PAUSE_S
+
+
+def test_pause_given_as_a_date_is_waited_for() -> None:
+    """RFC 9110: Retry-After is seconds or a date; both APIs are read by the same words."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert 80 < limits.pause_of(503, {"retry-after": later}) <= 90
 
 
 def test_quota_header_cannot_stop_us_for_ever() -> None:

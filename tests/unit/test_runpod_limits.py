@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from resources.gpu.backends.runpod.limits import BACKOFF_MAX_S, QUOTAS, Limits, Quota, exhausted_s, retry_after_s
+from resources.gpu.backends.runpod.limits import BACKOFF_MAX_S, QUOTAS, Limits, Quota
+from resources.runpod.headers import exhausted_s, retry_after_s
 
 
 class Time:

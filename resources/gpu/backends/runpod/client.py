@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from resources.gpu.backends.runpod.address import checked_id, checked_key, checked_url
+from resources.gpu.backends.runpod.answer import Answer, Answers
 from resources.gpu.backends.runpod.connections import Connections
+from resources.gpu.backends.runpod.ids import is_id
 from resources.gpu.backends.runpod.limits import Limits, Turn
 from resources.gpu.errors import BackendUnavailable, InvalidJob, NotSent, OutcomeUnknown, Retry
 
@@ -29,15 +30,11 @@ if TYPE_CHECKING:
 
 RUN_BYTES = 10_000_000  # RunPod docs: request bodies of /run up to 10 MB, of /runsync up to 20 MB
 RUNSYNC_BYTES = 20_000_000
-ANSWER_BYTES = 32 * 1024 * 1024  # results of 20 MB are documented, 25 MB of base64 were seen
-LARGE_BYTES = 256 * 1024  # answers above it are read one at a time: memory stays bounded whatever comes back
 CONNECT_S = 5.0
 SILENCE_S = 30.0  # between two reads
 ANSWER_S = 120.0  # one whole answer, however slowly it drips
 CONNECT_TRIES = 4  # of a submission; nothing was sent before a connection stands
 PATIENCE_S = 120.0  # how long a submission waits out 429s
-SHOWN_CHARS = 500  # of a body in a message
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _KEY_OUT = "Set RUNPOD_API_KEY to a key that may use this endpoint; see ryla doctor."
 _URL_OUT = "Check RUNPOD_JOBS_URL and the network; see ryla doctor."
 
@@ -58,45 +55,6 @@ class Accepted:
     status: str
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer that was read whole; `body` is JSON where it is an object, `text` what a person may be shown."""
-
-    status: int
-    body: dict[str, Any] | None
-    text: str
-
-
-def checked_url(url: str) -> str:
-    """The API's base without a trailing slash. Raises ValueError saying what is wrong with it, not what it is."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an http:// or https:// address")
-    if parts.username or parts.password:
-        raise ValueError("holds a user or a password, and would be stored with every attempt")
-    if parts.query or parts.fragment:
-        raise ValueError("holds a query or a fragment")
-    return url.rstrip("/")
-
-
-def checked_key(key: str) -> str:
-    """The key. Raises ValueError where there is none or where no header can carry it."""
-    if not key:
-        raise ValueError("is not set")
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ValueError("holds a space, a line break or a letter that no HTTP header carries")
-    return key
-
-
-def checked_id(value: str) -> str:
-    """An endpoint's or a job's id, safe in a path. Raises ValueError."""
-    if not value:
-        raise ValueError("is not set")
-    if not _ID.fullmatch(value):
-        raise ValueError("is no id of RunPod, which has letters, digits, - and _ only")
-    return value
-
-
 class JobsClient:
     """The operations on the endpoints of one account. Lives in one event loop.
 
@@ -110,9 +68,8 @@ class JobsClient:
         import httpx
 
         self.url = checked_url(url)
-        self._key = checked_key(key)
+        self._answers = Answers(checked_key(key))
         self._limits = limits or Limits()
-        self._large = asyncio.Semaphore(1)
         options: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {key}", "Accept": "application/json", "Accept-Encoding": "identity"},
             "timeout": httpx.Timeout(SILENCE_S, connect=CONNECT_S),
@@ -146,7 +103,7 @@ class JobsClient:
         content = _envelope("run", RUN_BYTES, job_input, policy, webhook)
         answer = await self._submitted(endpoint, content)
         job_id = str((answer.body or {}).get("id") or "")
-        if not _ID.fullmatch(job_id):
+        if not is_id(job_id):
             raise OutcomeUnknown(
                 f"{self._place(endpoint, 'run')} answers {answer.status} without a job id{answer.text}."
             )
@@ -281,50 +238,12 @@ class JobsClient:
                     ) as response,
                 ):
                     self._noted(turn, response, f"{self.url}/{path}")
-                    return await self._read(response, f"{self.url}/{path}")
+                    return await self._answers.read(response, f"{self.url}/{path}")
 
     def _noted(self, turn: Turn, response: httpx.Response, place: str) -> None:
         pause = self._limits.answered(turn, response.status_code, response.headers)
         if response.status_code == 429:
             raise Throttled(f"{place} answers 429: asked too often; quiet for {pause:.0f} s.")
-
-    async def _read(self, response: httpx.Response, place: str) -> Answer:
-        """The whole body; a large one when no other large one is being read."""
-        body = bytearray()
-        chunks = response.aiter_bytes(64 * 1024)
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > LARGE_BYTES:
-                break
-        else:
-            return self._understood(response, body)
-        async with self._large:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > ANSWER_BYTES:
-                    raise BackendUnavailable(
-                        f"{place} sends more than {ANSWER_BYTES} bytes.",
-                        code="answer_too_large",
-                        retry=Retry.FATAL,
-                        way_out="Let the worker put its results into the store (RUNPOD_WORKER=ryla, or its BUCKET_* "
-                        "settings).",
-                    )
-            return self._understood(response, body)
-
-    def _understood(self, response: httpx.Response, body: bytearray) -> Answer:
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError):
-            found = None
-        text = "" if isinstance(found, dict) and response.is_success else self.shown(bytes(body[: 4 * SHOWN_CHARS]))
-        return Answer(response.status_code, found if isinstance(found, dict) else None, f": {text}" if text else "")
-
-    def shown(self, body: bytes) -> str:
-        """What a person may see of a body: without the key, control characters and tags, at most 500 characters."""
-        text = body.decode("utf-8", "replace").replace(self._key, "[key]")
-        if text.lstrip()[:1] == "<":
-            text = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
-        return " ".join(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", text).split())[:SHOWN_CHARS]
 
     def _place(self, endpoint: str, operation: str, job_id: str = "") -> str:
         return "/".join([self.url, endpoint, operation, *([job_id] if job_id else [])])

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+
+from resources.runpod.headers import exhausted_s, retry_after_s
 
 WINDOW_S = 10.0
 MARGIN = 0.95  # of a quota: their window and ours do not begin together
 BACKOFF_MIN_S = 1.0  # after a 429 that names no time: full jitter between these
 BACKOFF_MAX_S = 15.0
 PAUSE_MAX_S = 600.0  # a longer wish is an error, or no friend's
-_ITEM = re.compile(r"(?:^|,)[^,;]*((?:;[^,;]+)+)")
 
 
 @dataclass(frozen=True)
@@ -120,27 +119,3 @@ class Limits:
             quota = self.quotas[operation]
             self.gates[key] = Gate(quota, asyncio.Semaphore(quota.at_once))
         return self.gates[key]
-
-
-def retry_after_s(headers: Mapping[str, str], wall: float) -> float:
-    """Seconds that Retry-After asks for, given as a number or as an HTTP date; 0 without one that can be read."""
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - wall) if value else 0.0
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def exhausted_s(headers: Mapping[str, str]) -> float:
-    """Seconds until the longest spent budget of `RateLimit: "minute";r=0;t=12, ...` is whole again; 0: none is spent.
-
-    RunPod control API v2, example headers; the jobs host documents none.
-    """
-    longest = 0.0
-    for item in _ITEM.finditer(headers.get("ratelimit", "")):
-        parts = dict(re.findall(r";\s*([rt])=(\d{1,9})", item.group(1)))
-        if parts.get("r") == "0":
-            longest = max(longest, float(parts.get("t", 0)))
-    return longest

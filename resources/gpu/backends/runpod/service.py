@@ -15,7 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from resources.gpu.backends.runpod.client import JobsClient, checked_key, checked_url
+from resources.gpu.backends.runpod.address import checked_key, checked_url
+from resources.gpu.backends.runpod.client import JobsClient
 from resources.gpu.backends.runpod.limits import Limits
 from resources.gpu.backends.runpod.poller import Poller
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Reader
