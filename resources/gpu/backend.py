@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from resources.gpu.job import InputFile, Job
 
@@ -169,6 +169,11 @@ class Backend(Protocol):
     async def diagnose(self, remote_id: str) -> Diagnosis:
         """Why it does not move."""
 
+
+@runtime_checkable
+class Renter(Protocol):
+    """A backend that rents machines for single attempts; one without `sweep` has nothing to give back."""
+
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
         """Remove machines that were rented for one attempt and outlived it; returns their ids.
 
@@ -198,7 +203,3 @@ class OneEndpoint:
 
     async def discard(self, remote_id: str) -> None:
         """Each attempt works anew."""
-
-    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:  # noqa: ARG002
-        """It rents nothing."""
-        return []

@@ -258,12 +258,15 @@ class Ledger:
     def wake(self, attempt_id: str, token: str, claimed_id: str | None = None) -> bool:
         """Somebody who knows its token says that an attempt moved; False if it is not the token of that attempt.
 
-        Nothing is believed: its followers ask the far side sooner, and verify `claimed_id` before they use it.
+        Nothing is believed: its followers ask the far side sooner, and verify `claimed_id` before they use it. A wrong
+        token writes nothing and waits for nobody.
         """
+        query = sa.select(attempts.c.webhook_token).where(attempts.c.id == attempt_id)  # a token never changes
+        with reading(self.engine) as db:
+            known = db.execute(query).scalar_one_or_none() or ""
+        if not hmac.compare_digest(known.encode(), token.encode()) or not token:
+            return False
         with writing(self.engine) as db:
-            row = db.execute(sa.select(attempts.c.webhook_token).where(attempts.c.id == attempt_id)).first()
-            if not hmac.compare_digest(((row and row[0]) or "").encode(), token.encode()) or not token:
-                return False
             values: dict[str, Any] = {"woken_at": self.clock()}
             if claimed_id:
                 values["claimed_id"] = _clean(claimed_id, 200)

@@ -4,6 +4,9 @@
 
 Each arrow is a commit, so that killing the process between any two loses no paid result. What becomes of an attempt
 that waits too long or must be stopped is in `stuck`; the order in which a call serves its jobs is in `runner`.
+
+Raw worker bytes are not kept: what was accepted is discarded where it came from, after its commit, and once. What a
+process leaves there that dies in between, or an attempt that was given up for lost, nobody needs: it expires.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from resources.gpu.gate import Gate
 from resources.gpu.job import InputFile
 from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
 from resources.gpu.policy import Policy
-from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, failure_of, presumed, settlement
+from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, failure_of, named, presumed, settlement
 from resources.gpu.tracked import JobResult, Look, Tracked
-from resources.storage import ObjectCorrupt, ObjectMissing, Store
+from resources.storage import ObjectCorrupt, ObjectMissing, StorageError, Store
 
 TOOL = "RYLA Assets"
 
@@ -102,11 +105,9 @@ class Life:
         reached(points.BEFORE_SUBMIT)
         try:
             remote_id = await self.backend.submit(submission)
-        except errors.NotSent as error:
-            self._never_arrived(attempt, NEVER_SUBMITTED, error)
-            raise
-        except errors.InvalidJob as error:
-            self._never_arrived(attempt, error.code, error)
+        except (errors.NotSent, errors.InvalidJob) as error:
+            error.message = named(row.job, error.message)
+            self._never_arrived(attempt, NEVER_SUBMITTED if isinstance(error, errors.NotSent) else error.code, error)
             raise
         except (ObjectMissing, ObjectCorrupt) as error:
             self._never_arrived(attempt, "input_missing", error)
@@ -235,6 +236,10 @@ class Life:
         try:
             result = await self._fetch(item.row, attempt)
         except (errors.OutputRejected, errors.JobLost) as error:
+            if (now := self.ledger.attempt(attempt.id)).state == "succeeded":  # another process took it meanwhile
+                item.now_at(now)
+                return
+            error.message = named(item.row.job, error.message)
             state = "lost" if isinstance(error, errors.JobLost) else "failed"
             if state == "failed":  # before it is booked: no later attempt may be given what was refused
                 await self.backend.discard(attempt.remote_id or "")
@@ -245,6 +250,8 @@ class Life:
         item.now_at(self.ledger.attempt(attempt.id))
         if first and item.attempt is not None:
             reached(points.ACCEPTED)
+            with contextlib.suppress(errors.BackendUnavailable, StorageError):
+                await self.backend.discard(attempt.remote_id or "")
             item.result = JobResult(item.row.job, item.row.fingerprint, result, item.attempt, item.tries == 0)
 
     def end(self, attempt: Attempt, state: str, error: errors.JobFailed, **values: Any) -> None:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from resources.content_credentials import Signer
 from resources.gpu import errors
-from resources.gpu.backend import Backend
+from resources.gpu.backend import Backend, Renter
 from resources.gpu.budget import Budgets
 from resources.gpu.conversation import Conversation, Progress
 from resources.gpu.gate import Gate
@@ -84,6 +84,8 @@ class Runner:
 
         Raises BackendUnavailable. What the ledger does not know is never touched.
         """
+        if not isinstance(self.backend, Renter):
+            return []
         waiting = {attempt.id: attempt.remote_id or "" for attempt in self.ledger.open_attempts()}
         return _held(self.backend.sweep(waiting, self._has_ended))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from resources.gpu import errors
 from resources.gpu.backend import RemoteStatus
+from resources.gpu.job import Job
 from resources.gpu.ledger import Attempt, JobRow
 
 NEVER_SUBMITTED = "never_submitted"  # error code of an attempt that certainly never arrived
@@ -22,9 +23,14 @@ _FAILURES: dict[str, type[errors.JobFailed]] = {
 }
 
 
+def named(job: Job, message: str) -> str:
+    """The message, led by the job's label once: backends know jobs by ids of their own."""
+    return message if message.startswith(f"{job.label}: ") else f"{job.label}: {message}"
+
+
 def failure_of(row: JobRow, status: RemoteStatus) -> errors.JobFailed:
     """The error of a job that the backend reports as ended badly."""
-    message = status.error or f"{row.job.label}: the backend reports {status.state}"
+    message = named(row.job, status.error or f"the backend reports {status.state}")
     retry = errors.Retry(status.detail["retry"]) if "retry" in status.detail else None
     return _FAILURES[status.state](message, code=status.error_code, retry=retry)
 
@@ -32,7 +38,7 @@ def failure_of(row: JobRow, status: RemoteStatus) -> errors.JobFailed:
 def ended_elsewhere(row: JobRow, attempt: Attempt) -> errors.JobFailed:
     """The error of an attempt that another process ended."""
     retry = errors.Retry.TRANSIENT if attempt.error_code == NEVER_SUBMITTED else None
-    message = attempt.error or f"{row.job.label}: {attempt.state}"
+    message = named(row.job, attempt.error or attempt.state)
     return _FAILURES[attempt.state](message, code=attempt.error_code or "", retry=retry)
 
 

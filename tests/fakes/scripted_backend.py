@@ -11,7 +11,7 @@ import asyncio
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -180,10 +180,6 @@ class ScriptedBackend:
     async def discard(self, remote_id: str) -> None:
         """Recorded."""
         self.discarded.append(remote_id)
-
-    async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
-        """It rents nothing."""
-        return []
 
     async def cancel(self, remote_id: str) -> None:
         """Recorded; a job that ended stays as it ended."""

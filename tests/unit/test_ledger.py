@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from resources.database import metadata, open_engine, reading, writing
+from resources.database import lock, metadata, open_engine, reading, writing
 from resources.gpu import tables
 from resources.gpu.backend import Submission
 from resources.gpu.budget import DAY_S, Budgets
@@ -359,6 +359,18 @@ def test_wake_is_heard_and_repeats_itself_without_harm(ledger: Ledger, clock: Cl
     assert ledger.attempt(attempt.id).claimed_id == "x" * 200
     ledger.move(attempt, "failed")
     assert ledger.woken() == {}
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "\u00e9"])
+def test_wrong_token_writes_nothing_and_waits_for_nobody(ledger: Ledger, token: str) -> None:
+    """Anybody may knock: while paid work holds the database's write lock, a stranger is turned away at once."""
+    attempt = begun(ledger)
+    with ThreadPoolExecutor(1) as pool, writing(ledger.engine) as db:
+        lock(db, "gpu_budget")
+        db.execute(sa.update(tables.attempts).values(worker="busy"))  # on Postgres, the row's lock
+        knocks = [pool.submit(ledger.wake, who, token, "job-1") for who in (attempt.id, "nobody")]
+        assert [knock.result(timeout=2.0) for knock in knocks] == [False, False]
+    assert (ledger.woken(), ledger.attempt(attempt.id).claimed_id) == ({}, None)
 
 
 def test_diagnosis_is_noted_while_it_waits_and_not_after(ledger: Ledger) -> None:

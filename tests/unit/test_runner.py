@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from resources.gpu.errors import (
 from resources.gpu.job import InputFile, Job
 from resources.gpu.ledger import Attempt
 from resources.gpu.runner import JobResult, Progress, Runner
+from resources.gpu.tracked import Tracked
 from resources.storage import StorageFull
 from tests.fakes.house import (
     QUICK,
@@ -123,6 +124,30 @@ def test_stored_picture_says_what_made_it(house: House, domain: str, source: str
     data = house.store.get("images", result.outputs[0]["sha256"])
     assert images.read_mark(data) == source
     assert (b"procedural preview" in data) == (domain == "preview")
+
+
+def test_sweep_costs_nothing_where_nothing_is_rented(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sensor asks every minute: no query, no thread for a backend without machines of its own."""
+    runner = house.runner()
+    monkeypatch.setattr(runner, "ledger", None)
+    monkeypatch.setattr("resources.gpu.runner.Thread", None)
+    assert runner.sweep() == []
+
+
+def test_sweep_asks_who_rents_and_tells_what_is_open(house: House) -> None:
+    """Machines are given back by attempts: open ones with their ids, and whether one has ended."""
+    house.backend.scripts = [Script(states=("queued",))]
+    attempt = house.runner().submit(job())
+    assert isinstance(attempt, Attempt)
+    seen: list[object] = []
+
+    async def sweep(open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
+        seen.extend([dict(open_attempts), ended(attempt.id), ended("nobody's")])
+        return ["machine"]
+
+    house.backend.sweep = sweep  # type: ignore[attr-defined]
+    assert house.runner().sweep() == ["machine"]
+    assert seen == [{attempt.id: attempt.remote_id}, False, False]
 
 
 def test_progress_goes_from_nothing_to_all(house: House) -> None:
@@ -710,6 +735,97 @@ def test_waiter_that_is_terminated_leaves_anothers_job_running(house: House) -> 
     terminated(house.runner(), [job()], lambda: states(house.attempts(job())) == ["running"])
     assert house.backend.cancels == []
     assert states(house.attempts(job())) == ["running"]
+
+
+# ---- raw results
+
+
+def test_raw_result_is_discarded_once_it_is_accepted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a moment earlier: the row names the stored copies by then; adopting it later asks for nothing."""
+    accepted: list[object] = []
+
+    async def discard(remote_id: str) -> None:
+        house.backend.discarded.append(remote_id)
+        row = house.ledger.job(house.print(job()))
+        accepted.append(row and row.result)
+
+    monkeypatch.setattr(house.backend, "discard", discard)
+    [result] = house.runner().run([job()])
+    house.runner().run([job()])
+    assert house.backend.discarded == [result.attempt.remote_id]
+    assert accepted == [result.outputs]
+
+
+@pytest.mark.parametrize("trouble", [StorageFull("no"), BackendUnavailable("no"), Killed()])
+def test_raw_result_that_cannot_be_discarded_costs_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, trouble: BaseException
+) -> None:
+    """The store is away, or the process dies between accepting and discarding: the result is there all the same."""
+
+    async def discard(_: str) -> None:
+        raise trouble
+
+    monkeypatch.setattr(house.backend, "discard", discard)
+    with contextlib.suppress(Killed):
+        house.runner().run([job()])
+    [result] = house.runner().run([job()])
+    assert (result.adopted, house.backend.sent) == (True, ["a"])
+
+
+def test_raw_result_that_another_accepted_and_discarded_is_adopted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two follow one attempt; the slower one finds the files gone: no loss, no bad end, and no second discard."""
+    house.runner().submit(job())
+    quick, fetched = house.runner(), house.backend.fetch
+
+    async def fetch(remote_id: str) -> list[RemoteOutput]:
+        monkeypatch.setattr(house.backend, "fetch", fetched)
+        await asyncio.to_thread(quick.run, [job()])
+        raise JobLost("the files are gone")
+
+    monkeypatch.setattr(house.backend, "fetch", fetch)
+    [result] = house.runner(max_attempts=1).run([job()])
+    assert (result.adopted, states(house.attempts(job()))) == (True, ["succeeded"])
+    assert house.backend.discarded == [result.attempt.remote_id]
+
+
+def test_late_result_is_not_discarded(house: House) -> None:
+    """Its attempt was settled by others: what lies there under the fingerprint may be the next attempt's."""
+    attempt = house.runner().submit(job())
+    assert isinstance(attempt, Attempt)
+    house.backend.scripts = [RUNS_ON]
+    house.backend.remotes[attempt.remote_id or ""].script = Script(states=("succeeded",))
+    house.ledger.move(attempt, "lost")
+    life = house.runner()._life(None)
+    item = Tracked(life.ledger.open(job(), backend="scripted", profile=house.backend.profile(job())), attempt=attempt)
+    asyncio.run(life.take_result(item, attempt, RemoteStatus("succeeded")))
+    assert (item.result, house.backend.discarded) == (None, [])
+
+
+# ---- what a run says
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (Script(arrival="not sent", retry="fatal"), BackendUnavailable),
+        (Script(arrival="refused"), InvalidJob),
+        (Script(states=("failed",), error="out of memory", retry="permanent"), JobFailed),
+        (Script(damage="gone"), JobLost),
+        (Script(damage="blank"), OutputRejected),
+    ],
+)
+def test_error_names_its_job_once(house: House, script: Script, error: type[Exception]) -> None:
+    """A backend knows a job by an id of its own; a person knows it by its label: in the error and in the ledger."""
+    house.backend.scripts = [script]
+    wanted = job("mara/front")
+    with pytest.raises(error) as caught:
+        house.runner(max_attempts=1).run([wanted])
+    [attempt] = house.attempts(wanted)
+    for said in (str(caught.value), attempt.error or ""):
+        assert said.startswith("mara/front: ")
+        assert said.count("mara/front: ") == 1
 
 
 # ---- stored bytes

@@ -1,6 +1,7 @@
 """What goes wrong when a job does not move: every verdict, from workers and settings in the specification's shapes."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -114,16 +115,16 @@ def plane() -> Plane:
 @pytest.mark.parametrize(
     ("summary", "waited_s", "code", "hopeless", "named"),
     [
-        ({"unhealthy": 2}, 40, "crash_loop", True, "2 of 2 are unhealthy"),
-        ({"unhealthy": 1, "throttled": 2}, 40, "crash_loop", True, "1 of 3 are unhealthy"),
+        ({"unhealthy": 2}, 40, "crash_loop", True, "2 of 2 unhealthy"),
+        ({"unhealthy": 1, "throttled": 2}, 40, "crash_loop", True, "1 of 3 unhealthy"),
         ({"unhealthy": 1, "initializing": 1}, 40, "initializing", False, "1 unhealthy"),
-        ({"initializing": 1}, 40, "initializing", False, "1 of 1 workers"),
-        ({"running": 3}, 40, "busy", False, "3 of at most 3 workers"),
-        ({"running": 1, "throttled": 2}, 40, "busy", False, "2 wait for a machine"),
-        ({"throttled": 2}, 40, "throttled", False, "All 2 workers"),
+        ({"initializing": 1}, 40, "initializing", False, "starting (1 of 1; 0 unhealthy)"),
+        ({"running": 3}, 40, "busy", False, "(3 of at most 3; 0 throttled)"),
+        ({"running": 1, "throttled": 2}, 40, "busy", False, "2 throttled"),
+        ({"throttled": 2}, 40, "throttled", False, "(throttled), 2 of 2"),
         ({}, 10, "initializing", False, "no worker yet, after 10 s"),
         ({}, 40, "no_capacity", False, "0 of at most 3"),
-        ({"idle": 1}, 90, "unknown", False, "1 of 1 workers of ep1 are idle"),
+        ({"idle": 1}, 90, "unknown", False, "Workers of ep1 are idle (1 of 1)"),
     ],
 )
 def test_verdict(plane: Plane, summary: dict[str, int], waited_s: float, code: str, hopeless: bool, named: str) -> None:
@@ -247,8 +248,20 @@ def test_queue_is_shown_where_it_is_known(plane: Plane) -> None:
     """How long it will take is a matter of how many wait."""
     plane.summary = {"running": 3}
     found = plane.diagnosed(queued=41)
-    assert "41 jobs wait" in found.text
+    assert "jobs waiting: 41" in found.text
     assert found.evidence["queued"] == 41
+
+
+@pytest.mark.parametrize("queued", [0, 1, 2])
+@pytest.mark.parametrize("summary", [{}, {"running": 1}, {"throttled": 1}])
+def test_counts_read_right_whatever_they_are(plane: Plane, summary: dict[str, int], queued: int) -> None:
+    """No sentence says "1 jobs wait", "All 1 workers", or twice that jobs wait."""
+    plane.summary = summary
+    text = plane.diagnosed(waited_s=40, queued=queued).text
+    assert not re.search(r"\b1 (jobs|workers|of at most \d+ workers|wait|work|are)\b|1 of \d+ (are|workers)", text)
+    assert text.count("wait for a machine") + text.count("waiting") <= 1
+    if "throttled" not in summary:
+        assert f"; jobs waiting: {queued})" in text
 
 
 # ---- what is not known

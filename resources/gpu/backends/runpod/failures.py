@@ -37,6 +37,16 @@ _KINDS: tuple[tuple[str, Retry, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "store_unreachable",  # by the worker: a reset of that connection is no crash
+        Retry.TRANSIENT,
+        (
+            r"stor(?:e|age)_?unreachable",
+            r"Could not connect to the endpoint URL",  # botocore's EndpointConnectionError
+            r"S3UploadFailedError",
+            r"\b(?:store|storage|S3)\b[^\n]{0,80}(?:not (?:be )?reach|unreach|not answer|timed out|refused|reset by)",
+        ),
+    ),
+    (
         "missing_node",
         Retry.PERMANENT,
         (
@@ -122,7 +132,7 @@ def classify(error: object, details: object = None) -> Failure:
     message = tidy(body.get("error_message") or body.get("message") or body.get("error") or "")
     traceback = str(body.get("error_traceback") or "")[-_READ:]
     more = "; ".join(tidy(item) for item in details[:10]) if isinstance(details, list) else tidy(details or "")
-    kind = tidy(body.get("error_type") or "")
+    kind = tidy(body.get("error_type") or body.get("code") or "")
     spoken = " ".join(part for part in (message, more) if part) or "the worker names no reason"
     # The traceback is asked last: its file names and locals mention much that did not happen.
     code, retry, what = _kind(f"{kind} {spoken}") or _kind(traceback) or ("job_failed", Retry.PERMANENT, "")

@@ -77,9 +77,9 @@ class Case:
             "endpoint": self.endpoint,
             "waited": f"{self.waited:.0f} s",
             "lasted": f"{self.lasted:.0f} s",
-            "most": "an unknown number of" if self.most is None else self.most,
+            "most": "an unknown number" if self.most is None else self.most,
             "usd": self.balance.usd if self.balance else 0.0,
-            "queue": "" if self.queued is None else f", {self.queued} jobs wait",
+            "queue": "" if self.queued is None else f"; jobs waiting: {self.queued}",
             "pools": ", ".join(self.settings.pools) if self.settings else "",
             "volumes": ", ".join(self.settings.volumes) if self.settings else "",
             "stock": self.stock,
@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "crash_loop",
         lambda case: case.starved and case.has("unhealthy") > 0,
-        "The workers of {endpoint} start and die: {unhealthy} of {total} are unhealthy, none works or starts, "
+        "The workers of {endpoint} start and die: {unhealthy} of {total} unhealthy, none works or starts, "
         "after {waited}.",
         "Read a worker's logs in the RunPod console (Serverless, {endpoint}, Workers): a missing model, a driver older "
         "than the image's CUDA, or a crash at start",
@@ -151,21 +151,21 @@ RULES: tuple[Rule, ...] = (
         lambda case: (
             case.has("idle") > 0 and case.waited >= PICKED_UP_S and bool(case.settings and case.settings.volumes)
         ),
-        "{idle} of {total} workers of {endpoint} are idle while the job waits for {waited}: runpod 1.7.11 to 1.10.0 "
+        "Workers of {endpoint} are idle ({idle} of {total}) while the job waits for {waited}: runpod 1.7.11 to 1.10.0 "
         "in a worker's image sends all jobs of an endpoint with a volume ({volumes}) to one worker.",
         "Rebuild the worker's image with runpod>=1.10.1 and deploy it to {endpoint}",
     ),
     Rule(
         "initializing",
         lambda case: case.has("initializing") > 0,
-        "{initializing} of {total} workers of {endpoint} are starting ({unhealthy} unhealthy), after {waited}: a cold "
+        "Workers of {endpoint} are starting ({initializing} of {total}; {unhealthy} unhealthy), after {waited}: a cold "
         "start, which is waited for.",
         _WAIT,
     ),
     Rule(
         "busy",
         lambda case: case.has("running") > 0,
-        "{running} of at most {most} workers of {endpoint} work on other jobs ({throttled} wait for a machine){queue}, "
+        "Workers of {endpoint} work on other jobs ({running} of at most {most}; {throttled} throttled{queue}), "
         "after {waited}.",
         "Wait, or raise Max workers of {endpoint} in the RunPod console",
     ),
@@ -179,7 +179,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "throttled",
         lambda case: case.starved and case.has("throttled") > 0,
-        "All {throttled} workers of {endpoint} wait for a machine (throttled) in {pools}, after {waited}.",
+        "The workers of {endpoint} wait for a machine (throttled), {throttled} of {total}, in {pools}, after {waited}.",
         _WIDEN,
         Hope.UNTIL_IT_LASTS,
     ),
@@ -192,7 +192,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no_capacity",
         lambda case: case.has("total") == 0 and case.starved,
-        "Endpoint {endpoint} has no worker (0 of at most {most}) while jobs wait{queue}, after {waited}: there is no "
+        "Endpoint {endpoint} has no worker (0 of at most {most}{queue}), after {waited}: there is no "
         "free machine in {pools}.",
         _WIDEN,
         Hope.UNTIL_IT_LASTS,
@@ -200,7 +200,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "unknown",
         lambda case: case.has("idle") > 0,
-        "{idle} of {total} workers of {endpoint} are idle while the job waits for {waited}; nothing known explains it.",
+        "Workers of {endpoint} are idle ({idle} of {total}) while the job waits for {waited}: nothing known says why.",
         _WAIT,
     ),
     Rule(
