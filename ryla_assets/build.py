@@ -166,9 +166,10 @@ def _backend(config: Settings, store: "Store") -> "Backend":
 
 def _runpod(config: Settings, store: "Store") -> "Backend":
     """RunPod's endpoints. Raises InputError naming the RUNPOD_* setting; no message holds the key."""
+    from resources.gpu.backends.runpod.address import checked_id, checked_key, checked_url
     from resources.gpu.backends.runpod.assemble import assembled, signing
     from resources.gpu.backends.runpod.backend import Endpoints
-    from resources.gpu.backends.runpod.client import checked_id, checked_key, checked_url
+    from resources.gpu.backends.runpod.pod_launch import checked_image
 
     key = config.runpod_api_key.get_secret_value()
     purposes = ("image", "nsfw", "training", "fallback")
@@ -180,6 +181,8 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
         ("RUNPOD_IMAGE_ENDPOINT_ID", checked_id, ids["image"]),
     ]
     checks += [(f"RUNPOD_{purpose.upper()}_ENDPOINT_ID", checked_id, value) for purpose, value in ids.items() if value]
+    if image := config.runpod_training_pod_image:
+        checks.append(("RUNPOD_TRAINING_POD_IMAGE", checked_image, image))
     for name, check, value in checks:
         try:
             check(value)
@@ -187,6 +190,14 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
             raise InputError(f"{error}.", field=name, way_out=f"Set {name}; see ryla doctor.") from None
     ours = config.runpod_worker == "ryla"
     far = signing(store) if ours else None
+    if image and far is None:
+        lacking = "the store is none that pods reach" if ours else f"RUNPOD_WORKER is {config.runpod_worker}"
+        raise InputError(
+            f"{image!r} cannot train: pods leave LoRAs in our store, by our worker's contract, and {lacking}.",
+            field="RUNPOD_TRAINING_POD_IMAGE",
+            value=image,
+            way_out="Set RYLA_STORAGE_URL=s3://bucket/prefix and RUNPOD_WORKER=ryla, or unset it.",
+        )
     if ours and far is None:
         raise InputError(
             "is a place that RunPod's workers cannot reach.",
@@ -201,7 +212,7 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
         endpoints=Endpoints(**ids),
         store=far,
         engine=config.runpod_engine,
-        training_image=config.runpod_training_pod_image,
+        training_image=image,
     )
 
 

@@ -22,6 +22,7 @@ _ENDPOINTS = {
     "RUNPOD_FALLBACK_ENDPOINT_ID": "a second place for images",
 }
 _REQUIRED = ("RUNPOD_IMAGE_ENDPOINT_ID",)
+_PODS = "RUNPOD_TRAINING_POD_IMAGE"
 
 
 def looks(settings: Settings) -> dict[str, Callable[[Settings], Finding]]:
@@ -31,6 +32,7 @@ def looks(settings: Settings) -> dict[str, Callable[[Settings], Finding]]:
     return {
         "RUNPOD_API_KEY": _key,
         **asked,
+        **({_PODS: _pods} if settings.runpod_training_pod_image else {}),
         "RunPod balance": _balance,
         "worker and store": _contract,
         "webhooks": _hooks,
@@ -68,6 +70,44 @@ async def _asked(settings: Settings, endpoint_id: str) -> str:
         found = await control.endpoint(endpoint_id)
     most = "unknown" if found.workers_max is None else found.workers_max
     return f"{endpoint_id}, workers {found.workers_min or 0} to {most}, {', '.join(found.pools) or 'any GPU'}"
+
+
+def _pods(settings: Settings) -> Finding:
+    """Trainings on pods: what they need here, whether we may look at pods, and which GPU types are free now."""
+    from resources.gpu.backends.runpod.pod_launch import checked_image
+
+    image = settings.runpod_training_pod_image
+    words = f"LoRA training: pods of {image}"
+    try:
+        checked_image(image)
+    except ValueError as error:
+        return Finding(_PODS, "missing", str(error), SETUP)
+    if settings.runpod_worker != "ryla" or not settings.storage.startswith("s3://"):
+        cure = f"Set RUNPOD_WORKER=ryla and RYLA_STORAGE_URL=s3://bucket/prefix, or unset {_PODS}."
+        return Finding(_PODS, "missing", f"{words}, which leave LoRAs in a store that they reach: none is set", cure)
+    if not settings.runpod_api_key.get_secret_value():
+        return Finding(_PODS, "missing", f"{words}, which cannot be asked for without a key", "Export RUNPOD_API_KEY.")
+    try:
+        free = asyncio.run(_stock(settings))
+    except BackendUnavailable as error:
+        sure = getattr(error, "status", 0) in (401, 403) or error.retry.value == "fatal"
+        return Finding(_PODS, "missing" if sure else "note", error.message, error.way_out or "Run ryla doctor again.")
+    if not free:
+        return Finding(_PODS, "note", f"{words}; none of the GPU types that are tried is free now", "Try again later.")
+    return Finding(_PODS, "ok", f"{words} on {', '.join(free)}; may the key create them? The first training tells")
+
+
+async def _stock(settings: Settings) -> list[str]:
+    """The GPU types of a training that are free now, cheapest hour by list price first, each with its price."""
+    from resources.gpu.backends.runpod.pod_launch import TRAINING_GPUS
+    from resources.runpod_control import ControlClient
+
+    async with ControlClient(settings.runpod_control_url, settings.runpod_api_key.get_secret_value()) as control:
+        await control.pods()  # a key that may not even look at pods cannot train on them
+        known = {gpu.id: gpu for gpu in await control.gpus(product="POD")}
+    found = [known[name] for name in TRAINING_GPUS if name in known and known[name].availability != "NONE"]
+    prices = [f" (${gpu.secure_usd_h:.2f}/h)" if gpu.secure_usd_h is not None else "" for gpu in found]
+    return [f"{gpu.name or gpu.id}{price}" for gpu, price in zip(found, prices, strict=True)]
 
 
 def _balance(settings: Settings) -> Finding:

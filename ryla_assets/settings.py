@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     runpod_training_pod_image: str = Field(
         default="",
         validation_alias="runpod_training_pod_image",
-        description="train on pods of this image (our worker's contract) instead of the training endpoint",
+        description="train on pods of this container image (our worker's contract); empty: on the training endpoint",
     )
     runpod_fallback_endpoint_id: str = Field(
         default="",

@@ -1,7 +1,7 @@
 """The pipeline on RunPod: settings alone point it at a fake account over HTTP, and every asset materializes.
 
-Both worker contracts; and real run processes that are terminated or killed while their paid job runs. What RunPod does
-when it misbehaves is tests/contracts/test_runpod_faults_*.py's.
+Both worker contracts, trainings on an endpoint or on pods; and real run processes that are terminated or killed while
+their paid job runs. What RunPod does when it misbehaves is tests/contracts/test_runpod_faults_*.py's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import pytest
 import sqlalchemy as sa
 
 from resources import images
-from resources.database import reading
+from resources.database import reading, writing
+from resources.gpu.backends.preview.book import IdentityBook
+from resources.gpu.backends.preview.identity import person
 from resources.gpu.ledger import Attempt
 from resources.gpu.tables import attempts
 from ryla_assets.build import build_studio
@@ -29,10 +31,13 @@ from ryla_assets.domain.images import ImageSet, LoraArtifact
 from ryla_assets.instance import add_partition, materialize, prepare_home, why
 from ryla_assets.settings import settings
 from ryla_assets.studio.content import STAGE, ContentRequest, ask
+from ryla_assets.studio.judge import judge_all
+from ryla_assets.studio.lora import make_dataset
 from ryla_assets.studio.studio import Studio
 from tests.conftest import MARA
-from tests.fakes.fake_runpod.config import EndpointConfig
+from tests.fakes.fake_runpod.config import EndpointConfig, PodSettings
 from tests.fakes.fake_runpod.fake import FakeRunPod
+from tests.fakes.scripted_studio import scripted_parts, to_sheet
 from tests.s3 import S3Server
 
 pytestmark = pytest.mark.flow
@@ -40,6 +45,7 @@ pytestmark = pytest.mark.flow
 WHO = "mara-lind"
 IMAGES, TRAINING = "ep-images", "ep-training"
 PICK = {"policy": "best_score", "who": "the test"}
+TRAINER = "registry.example/ryla/trainer:1"
 PATIENCE_S = 60.0
 
 
@@ -51,7 +57,8 @@ def fake() -> Iterator[FakeRunPod]:
         EndpointConfig(TRAINING, engine="preview", cold_s=0.3, exec_s=(0.5, 0.5), idle_s=1.0, usd_per_s=0.00076,
                        gpu_pools=("AMPERE_80",)),
     ]  # fmt: skip
-    with FakeRunPod(endpoints, speed=1.0, api_key="rpa_SECRET0000000000") as running:
+    pods = PodSettings(provision_s=0.1, start_s=0.2, engine="preview", exec_s=(0.5, 0.5))
+    with FakeRunPod(endpoints, speed=1.0, pods=pods, api_key="rpa_SECRET0000000000") as running:
         yield running
         assert running.clock.errors == []
 
@@ -140,9 +147,9 @@ def pictures(studio: Studio, instance: dg.DagsterInstance, method: str) -> tuple
     return request.id, made
 
 
-def trained(studio: Studio, instance: dg.DagsterInstance) -> LoraArtifact:
+def trained(studio: Studio, instance: dg.DagsterInstance, *before: str) -> LoraArtifact:
     """The weights, once the training that was submitted is over."""
-    step(studio, instance, "lora_dataset", "lora_training")
+    step(studio, instance, *before, "lora_training")
     give_up = time.monotonic() + PATIENCE_S
     while not studio.is_accepted("lora_weights", WHO) and time.monotonic() < give_up:
         step(studio, instance, "lora_weights")
@@ -180,7 +187,7 @@ def test_every_asset_materializes_by_settings_alone(
     studio = deploy(RUNPOD_WORKER="ryla", **on_s3(s3))
     to_the_sheet(studio, instance)
     swap_request, swapped = pictures(studio, instance, "face_swap")
-    weights = trained(studio, instance)
+    weights = trained(studio, instance, "lora_dataset")
     lora_request, drawn = pictures(studio, instance, "lora")
 
     sheet = studio.current("character_sheet", WHO)
@@ -293,3 +300,62 @@ def test_killed_run_is_taken_over_by_the_next_process(house: Studio, fake: FakeR
     assert taken == len(fake.accepted) == len(all_attempts(house)), "a second paid job"
     assert len(fake.executions) == taken
     assert sum(a.cost_usd for a in all_attempts(house)) >= bill(fake) - 1e-9
+
+
+# ---- trainings on pods
+
+
+def test_loras_are_trained_on_pods_by_a_setting(
+    deploy: Callable[..., Studio], fake: FakeRunPod, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No training endpoint, but an image: one pod trains, also if its run is killed before it hears of the pod.
+
+    The pod that is paid for is found by its name, and pictures go where they went before.
+    """
+    monkeypatch.setattr("resources.gpu.backends.runpod.pods.LOOK_S", 0.3)  # RunPod's quota is 60 looks a minute
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    image = {"RUNPOD_TRAINING_ENDPOINT_ID": "", "RUNPOD_TRAINING_POD_IMAGE": TRAINER}
+    studio = deploy(RUNPOD_WORKER="ryla", **image, **on_s3(s3))
+    with dg.DagsterInstance.from_config(str(prepare_home(settings()))) as instance:
+        add_partition(instance, WHO)
+        dataset_by_script(fake)
+        killed_while_its_pod_is_created(fake, studio)
+        weights = trained(studio, instance)
+        step(studio, instance, "base_images", base_images={"new_take": True})
+
+    [pod] = fake.world.pods.pods.values()
+    assert (pod.spec["image"], pod.status) == (TRAINER, "TERMINATED")
+    assert fake.alive() == []
+    ours = [a for a in all_attempts(studio) if a.backend == "runpod"]
+    [training] = [a for a in ours if a.fingerprint == weights.job]
+    assert (training.state, training.endpoint) == ("succeeded", f"{fake.jobs_url}/pod")
+    assert training.remote_id == f"pod/{pod.id}/{weights.job}"
+    assert [done.attempt for done in fake.executions if done.worker == pod.id] == [training.id]
+    assert (weights.render_domain, weights.timing.cost_usd) == ("preview", training.cost_usd)
+    assert training.cost_usd >= fake.bill.total(pod.id) > 0
+    assert {a.endpoint.rpartition("/")[2] for a in ours if a is not training} == {IMAGES}
+    assert sum(a.cost_usd for a in ours) >= bill(fake) - 1e-9
+
+
+def dataset_by_script(fake: FakeRunPod) -> None:
+    """An accepted data set whose pictures nobody drew; the pod's engine is told who is on them."""
+    studio = build_studio(settings(), **scripted_parts())
+    dataset = make_dataset(studio, to_sheet(studio, WHO))
+    studio.publish(dataset)
+    judge_all(studio, "lora_dataset", WHO)
+    book = IdentityBook(fake.world.folder / "identities")
+    for picture in dataset.images:
+        book.put(picture.pixels_sha256, person(7, {"gender": "female", "age": "34"}))
+    studio.registry.engine.dispose()
+
+
+def killed_while_its_pod_is_created(fake: FakeRunPod, studio: Studio) -> None:
+    """A run that gets SIGKILL when RunPod has its pod, and it has not heard so; more than a lease ago."""
+    slow = fake.faults.add("pods.create", "delay", seconds=PATIENCE_S, after=True)
+    process = a_run("lora_training")
+    until(lambda: fake.world.pods.pods, process)
+    process.kill()
+    process.communicate(timeout=30)
+    fake.faults.rules.remove(slow)
+    with writing(studio.registry.engine) as db:
+        db.execute(sa.update(attempts).values(lease_until=0.0))

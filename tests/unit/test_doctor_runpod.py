@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from resources.gpu.backends.runpod.pod_launch import TRAINING_GPUS
 from ryla_assets.doctor import examine
 from ryla_assets.doctor_finding import Finding
 from ryla_assets.settings import Settings
@@ -19,6 +20,12 @@ from tests.fakes.fake_runpod.fake import FakeRunPod
 NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens
 ROWS = ("RUNPOD_API_KEY", "RUNPOD_IMAGE_ENDPOINT_ID", "RunPod balance", "worker and store", "webhooks")
 KEY = "rp-fake-key"
+PODS = "RUNPOD_TRAINING_POD_IMAGE"
+ON_PODS = {
+    "runpod_training_pod_image": "registry.example/trainer:1",
+    "runpod_worker": "ryla",
+    "storage_url": "s3://bucket/prefix",
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +133,57 @@ def test_webhooks_over_http_are_noted(ready_home: Path, account: FakeRunPod) -> 
     """Their tokens could be read on the way."""
     assert found(ready_home, account, webhook_url="http://ryla.example")["webhooks"].state == "note"
     assert found(ready_home, account, webhook_url="https://ryla.example")["webhooks"].state == "ok"
+
+
+# ---- trainings on pods
+
+
+def test_pods_are_told_with_what_is_free(ready_home: Path, account: FakeRunPod) -> None:
+    """Which image, which GPU types for which price, and what nobody can know for free; no training endpoint."""
+    rows = found(ready_home, account, **ON_PODS)
+    assert rows[PODS].state == "ok"
+    assert "registry.example/trainer:1 on A40 ($0.44/h), RTX A6000 ($0.49/h), L40" in rows[PODS].detail
+    assert "may the key create them?" in rows[PODS].detail
+    assert "RUNPOD_TRAINING_ENDPOINT_ID" not in rows
+    assert PODS not in found(ready_home, account)
+
+
+def test_gpu_types_that_are_sold_out_are_noted(
+    ready_home: Path, account: FakeRunPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training would be refused, today; some or all of them."""
+    monkeypatch.setattr(account.world.config.pods, "no_capacity", TRAINING_GPUS[:2])
+    row = found(ready_home, account, **ON_PODS)[PODS]
+    assert (row.state, "A40" in row.detail, "L40" in row.detail) == ("ok", False, True)
+    monkeypatch.setattr(account.world.config.pods, "no_capacity", TRAINING_GPUS)
+    row = found(ready_home, account, **ON_PODS)[PODS]
+    assert (row.state, "none of the GPU types" in row.detail, bool(row.cure)) == ("note", True, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"runpod_training_pod_image": "https://registry.example/trainer"}, "no container image"),
+        ({"runpod_worker": "worker-comfyui"}, "a store that they reach"),
+        ({"storage_url": ""}, "a store that they reach"),
+        ({"runpod_api_key": SecretStr("")}, "without a key"),
+        ({"runpod_api_key": SecretStr("rp-wrong-s3cr3t")}, "401"),
+    ],
+    ids=["image", "worker", "store", "key", "refused key"],
+)
+def test_pods_that_cannot_train_are_missing(
+    ready_home: Path, account: FakeRunPod, changes: dict[str, Any], says: str
+) -> None:
+    """Each with its cure, and never with the key."""
+    row = found(ready_home, account, **{**ON_PODS, **changes})[PODS]
+    assert (row.state, says in row.detail, bool(row.cure)) == ("missing", True, True)
+    assert "s3cr3t" not in str(row)
+
+
+@pytest.mark.parametrize(("status", "state"), [(403, "missing"), (418, "note")])
+def test_refusal_to_list_pods_is_told(ready_home: Path, account: FakeRunPod, status: int, state: str) -> None:
+    """A key that may not list pods may not create them; an answer that nobody expects proves nothing."""
+    rule = account.faults.add("pods.list", "answer", status=status, body={"title": "No", "detail": "no"})
+    row = found(ready_home, account, **ON_PODS)[PODS]
+    account.faults.rules.remove(rule)
+    assert (row.state, str(status) in row.detail, bool(row.cure)) == (state, True, True)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any, cast
@@ -13,8 +14,16 @@ import httpx
 import pytest
 
 from resources.gpu.backend import RemoteStatus, Submission
+from resources.gpu.backends.runpod.assemble import assembled
+from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.ours import OurContract
-from resources.gpu.backends.runpod.pod_launch import CREATES, MAX_REQUEST_BYTES, REQUEST_VARIABLE, PodSettings
+from resources.gpu.backends.runpod.pod_launch import (
+    CREATES,
+    MAX_REQUEST_BYTES,
+    REQUEST_VARIABLE,
+    PodSettings,
+    checked_image,
+)
 from resources.gpu.backends.runpod.pods import LOOK_S, PREFIX, SURE_S, Pods
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
@@ -575,3 +584,68 @@ def test_pod_that_does_not_work_is_explained(cloud: Cloud, status: str, code: st
     assert "600 s" in found.text
     cloud.on = {"GET": 500}
     assert cloud.run(lambda pods: pods.diagnose(f"pod/{pod['id']}/{'a' * 64}", 600.0)).code == "unknown"
+
+
+# ---- a deployment's choice
+
+
+JOBS = "http://127.0.0.1:9/v2"  # the discard port: nobody listens
+
+
+def chosen(image: str, *, store: bool = True) -> RunPodBackend:
+    """The backend of a deployment with that training image, which nobody answers."""
+    return assembled(
+        jobs_url=JOBS,
+        control_url=JOBS,
+        graphql_url="",
+        key=KEY,
+        endpoints=Endpoints("ep1", nsfw="ep2", training="ep3"),
+        store=cast("SigningStore", Results()) if store else None,
+        engine="comfyui",
+        training_image=image,
+    )
+
+
+@pytest.mark.parametrize(("image", "endpoint"), [("registry.example/trainer:1", "pod"), ("", "ep3")])
+def test_trainings_go_where_the_setting_says(image: str, endpoint: str) -> None:
+    """Only sfw ones, and nothing else; a pod of before the setting changed is followed all the same."""
+    backend = chosen(image)
+    assert backend.endpoint_for(JOB) == f"{JOBS}/{endpoint}"
+    assert backend.endpoint_for(replace(JOB, rating="nsfw")) == f"{JOBS}/ep2"
+    assert backend.endpoint_for(replace(JOB, kind="image")) == f"{JOBS}/ep1"
+    assert backend.reaches(f"{JOBS}/pod")
+
+
+def test_pod_is_out_of_reach_for_another_contract() -> None:
+    """Its job is no endpoint's: asked there, it would be called lost while it costs."""
+    assert not chosen("", store=False).reaches(f"{JOBS}/pod")
+
+
+def test_deployment_without_pods_never_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep of a deployment on endpoints needs no control API; one that has a pod open does."""
+
+    async def sweep(_: Pods, open_pods: dict[str, str], ended: Callable[[str], bool]) -> list[Any]:
+        return [*open_pods.items(), *filter(ended, "c")]
+
+    monkeypatch.setattr(Pods, "sweep", sweep)
+    on_endpoints, on_a_pod = {"a": "ep3/job/" + "f" * 64, "b": ""}, {"d": "pod/x/" + "f" * 64}
+
+    def swept(image: str, attempts: dict[str, str]) -> list[Any]:
+        return asyncio.run(chosen(image).sweep(attempts, lambda _: True))
+
+    assert swept("", on_endpoints) == []
+    assert swept("", on_endpoints | on_a_pod) == [("d", "x"), ("b", ""), "c"]
+    assert swept("trainer:1", on_endpoints) == [("b", ""), "c"]
+
+
+@pytest.mark.parametrize("image", ["trainer", "ryla/trainer:1.2-CUDA", "registry.example:5000/a/b@sha256:" + "0" * 64])
+def test_container_image_is_taken(image: str) -> None:
+    """With and without registry, tag and digest."""
+    assert checked_image(image) == image
+
+
+@pytest.mark.parametrize("image", ["", "https://registry.example/a", "a b", "a:", "-a", "Trainer:1", "a" * 501, "a\n"])
+def test_what_names_no_image_is_refused(image: str) -> None:
+    """RunPod would take a typo, and a pod that never starts is paid for."""
+    with pytest.raises(ValueError, match="no container image"):
+        checked_image(image)

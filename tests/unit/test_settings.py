@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from ryla_assets.build import build_studio
 from ryla_assets.domain.errors import InputError
 from ryla_assets.settings import Settings, settings
 
@@ -89,3 +90,29 @@ def test_loading_touches_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_developer_s_environment_does_not_reach_tests() -> None:
     """The fixtures of these tests removed it: what passes here passes elsewhere."""
     assert settings() == Settings.model_construct(**{name: f.default for name, f in Settings.model_fields.items()})
+
+
+@pytest.mark.parametrize(
+    ("image", "worker", "says"),
+    [
+        ("registry.example/trainer:1", "worker-comfyui", "RUNPOD_WORKER is worker-comfyui"),
+        ("registry.example/trainer:1", "ryla", "none that pods reach"),
+        ("https://registry.example/trainer", "ryla", "no container image"),
+    ],
+    ids=["another contract", "store in a folder", "no image"],
+)
+def test_training_image_that_cannot_train_is_refused(
+    monkeypatch: pytest.MonkeyPatch, home: Path, image: str, worker: str, says: str
+) -> None:
+    """Before anything is sent, with the setting, its value and the way out."""
+    home.mkdir()
+    monkeypatch.setenv("RYLA_BACKEND", "runpod")
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_SECRET0000000000")
+    monkeypatch.setenv("RUNPOD_IMAGE_ENDPOINT_ID", "ep1")
+    monkeypatch.setenv("RUNPOD_WORKER", worker)
+    monkeypatch.setenv("RUNPOD_TRAINING_POD_IMAGE", image)
+    with pytest.raises(InputError, match=says) as caught:
+        build_studio(settings())
+    assert caught.value.field == "RUNPOD_TRAINING_POD_IMAGE"
+    assert image in str(caught.value)
+    assert "Set " in caught.value.way_out

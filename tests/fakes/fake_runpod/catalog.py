@@ -53,6 +53,8 @@ GPUS = {
         Gpu("NVIDIA GeForce RTX 4090", "RTX 4090", "ADA_24", 24, 0.69, 0.34, 0.00031),
         Gpu("NVIDIA A40", "A40", "AMPERE_48", 48, 0.44, 0.40, 0.00034),
         Gpu("NVIDIA RTX A6000", "RTX A6000", "AMPERE_48", 48, 0.49, 0.33, 0.00034),
+        Gpu("NVIDIA L40", "L40", "ADA_48_PRO", 48, 0.99, 0.69, 0.00053),
+        Gpu("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", "ADA_48_PRO", 48, 0.77, 0.74, 0.00053),
         Gpu("NVIDIA L40S", "L40S", "ADA_48_PRO", 48, 0.86, 0.79, 0.00053),
         Gpu("NVIDIA A100 80GB PCIe", "A100 PCIe", "AMPERE_80", 80, 1.64, 1.19, 0.00076),
         Gpu("NVIDIA H100 80GB HBM3", "H100 SXM", "ADA_80_PRO", 80, 2.99, 2.69, 0.00116),

@@ -101,6 +101,12 @@ def deliver(
     return result
 
 
+def tell(http: httpx.Client, body: dict[str, Any], problem: BaseException) -> None:
+    """Leave a failure where the result would lie: nothing else tells what became of a pod's work."""
+    error, _ = failed(problem, "wire")
+    _put(http, body["manifest_put"], json.dumps({"error": error}).encode())
+
+
 def plain_output(body: Any, files: Files, contract: str) -> Any:
     """The output of worker-comfyui, or an echo for requests of nobody we know.  # runpod facts 4 [code]"""
     if contract == "other":

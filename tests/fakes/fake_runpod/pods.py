@@ -110,8 +110,8 @@ class Pods:
         return body, engine.stored_result(http, body)
 
     def _asked(self, pod: Pod, read: Future[Any]) -> None:
-        if read.exception() is not None:
-            self._fail(pod, read.exception())
+        if (problem := read.exception()) is not None:
+            self._fail(pod, problem)
             return
         body, found = read.result()
         if found is not None:
@@ -128,8 +128,9 @@ class Pods:
         self._later(pod, seconds, lambda: self._deliver(pod, body, drawn, now), ready=drawn)
 
     def _deliver(self, pod: Pod, body: dict[str, Any], drawn: Future[Any], begun: float) -> None:
-        if drawn.exception() is not None:
-            self._fail(pod, drawn.exception())
+        if (problem := drawn.exception()) is not None:
+            told = self.world.io(engine.tell, self.world.http(), body, problem)
+            self._later(pod, 0.0, lambda: self._fail(pod, problem), ready=told)
             return
         made = engine.named(self.world.config.pods.engine, body["kind"])
         exec_s = self.world.clock.now() - begun
@@ -141,8 +142,8 @@ class Pods:
         if self.world.config.pods.exits_after:
             self._halt(pod, "EXITED")
 
-    def _fail(self, pod: Pod, problem: BaseException | None) -> None:
-        """The command ends with an error: nothing in the store, the container is over."""
+    def _fail(self, pod: Pod, problem: BaseException) -> None:
+        """The command ends with an error, and the container is over."""
         pod.result = problem
         self._halt(pod, "EXITED")
 

@@ -62,10 +62,11 @@ def assembled(
         return Terms(rate.usd_per_s, found.idle_timeout_s if found.idle_timeout_s is not None else IDLE_TIMEOUT_S)
 
     make: Callable[..., RunPodBackend] = RunPodBackend
-    if training_image and isinstance(contract, OurContract):
+    if isinstance(contract, OurContract):  # also without an image: pods that were created before are followed
         settings = PodSettings(training_image)
         dearest = max(prices.rate([gpu]).usd_per_s for gpu in settings.gpu_types)
-        make = partial(RunPodWithPods, pods=Pods(control, contract, settings), pod_usd_per_s=dearest)
+        pods = Pods(control, contract, settings)
+        make = partial(RunPodWithPods, pods=pods, trains_on_pods=bool(training_image), pod_usd_per_s=dearest)
     backend = make(
         service=service,
         endpoints=endpoints,

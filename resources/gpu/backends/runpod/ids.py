@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+POD = "pod"  # stands for the endpoint of an attempt that has a pod of its own
 NEVER_LEARNED = "-"  # the job id of an attempt whose result was found in the store
 _ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _HASH = re.compile(r"[0-9a-f]{64}")

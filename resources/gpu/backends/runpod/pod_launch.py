@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,18 @@ SETTLE_S = 2.0  # until a pod whose create got no answer is listed; nothing is p
 CREATES = 3  # of one GPU type, where an answer is missing and no pod of the name is listed
 # 48 GB each, the cheapest hour first by list price (prices.json).
 TRAINING_GPUS = ("NVIDIA A40", "NVIDIA RTX A6000", "NVIDIA L40", "NVIDIA L40S", "NVIDIA RTX 6000 Ada Generation")
+_IMAGE = re.compile(  # [host[:port]/]path[:tag][@digest], as container registries take it
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_MAX_IMAGE = 500  # characters
 _log = logging.getLogger(__name__)
+
+
+def checked_image(image: str) -> str:
+    """The container image's name, if it is one. Raises ValueError."""
+    if len(image) > _MAX_IMAGE or not _IMAGE.fullmatch(image):
+        raise ValueError(f"{image[:80]!r} is no container image: registry.example/name:tag is")
+    return image
 
 
 @dataclass(frozen=True)

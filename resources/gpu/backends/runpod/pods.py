@@ -29,7 +29,7 @@ from resources.storage import StorageError
 from workflows.errors import WireError
 from workflows.wire import WireFailure, parse_failure
 
-KIND = "pod"  # first part of a remote id: pod/<pod id>/<fingerprint>
+KIND = ids.POD  # first part of a remote id: pod/<pod id>/<fingerprint>
 PREFIX = "ryla-"
 MARGIN_S = 60.0  # between the runner's deadlines and the pod's own
 SURE_S = 60.0  # a name that is not listed for so long was never created
@@ -181,14 +181,11 @@ class Pods:
         stored = await asyncio.to_thread(self._contract.stored, job)
         if pod is not None and alive and stored is None:
             return self._known(pod.id, "running", exec_s=float(pod.uptime_s or 0))
-        if stored is None:
-            failure = await asyncio.to_thread(self._failure, job.fingerprint)
-            status = self._failed(job.job, pod, failure)
-        else:
-            status = self._priced(job.job, stored)
         if pod is not None and pod.status != "TERMINATED":  # ended, done or overdue: its disk bills even so
-            await self._launcher.terminated(pod.id)
-        return status
+            await self._launcher.terminated(pod.id)  # before it is priced: it costs until then
+        if stored is not None:
+            return self._priced(job.job, stored)
+        return self._failed(job.job, pod, await asyncio.to_thread(self._failure, job.fingerprint))
 
     async def _pod(self, pod_id: str) -> Pod | None:
         """The pod as the shared list has it; one that is not listed is asked for, and may be too new for both."""

@@ -1,7 +1,7 @@
-"""The runpod backend of a deployment that trains on pods: whatever is a pod's goes to `pods`, all else to serverless.
+"""The runpod backend with pods: whatever is a pod's goes to `pods`, all else to serverless.
 
 A pod has a name, so whether it was created can be found out; it starts slower and has no time limit but ours. Which of
-the two trains is a deployment's choice (RUNPOD_TRAINING_POD_IMAGE).
+the two trains is a deployment's choice (RUNPOD_TRAINING_POD_IMAGE); a pod is followed also after it chose otherwise.
 """
 
 from __future__ import annotations
@@ -20,18 +20,26 @@ T = TypeVar("T")
 
 @dataclass
 class RunPodWithPods(RunPodBackend):
-    """Serverless endpoints for pictures, one pod an attempt for each training; `pod_usd_per_s` is the dearest GPU's."""
+    """Serverless endpoints for pictures; where it `trains_on_pods`, a pod of its own for each attempt of a training.
+
+    `pod_usd_per_s` is the price of the dearest GPU that a pod may get.
+    """
 
     pods: Pods | None = None
+    trains_on_pods: bool = True
     pod_usd_per_s: float = 0.0
 
     def estimate(self, job: Job) -> Estimate:
         """A pod is paid from its creation, so a slow start is money too."""
-        if not _on_a_pod(job):
+        if not self._on_a_pod(job):
             return super().estimate(job)
         start_s, most_s = self.pace().cold_s, COLD_LIMIT_S + self.policy.training_run_limit_s
         rate = self.pod_usd_per_s
         return Estimate(usd=(start_s + TRAINING_S) * rate, most_usd=most_s * rate, exec_s=TRAINING_S)
+
+    def reaches(self, endpoint: str) -> bool:
+        """Pods too."""
+        return endpoint == self._address(KIND) or super().reaches(endpoint)
 
     async def preflight(self, endpoints: Sequence[str]) -> None:
         """Of the serverless ones; what a pod lacks, its creation tells before anything is paid."""
@@ -39,7 +47,7 @@ class RunPodWithPods(RunPodBackend):
 
     async def submit(self, submission: Submission) -> str:
         """Create a pod for a training, queue anything else."""
-        if not _on_a_pod(submission.job):
+        if not self._on_a_pod(submission.job):
             return await super().submit(submission)
         return await self._asked(lambda pods: pods.submit(submission))
 
@@ -52,8 +60,10 @@ class RunPodWithPods(RunPodBackend):
     async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
         """Both kinds."""
         on_pods = [remote_id for remote_id in remote_ids if _is_pod(remote_id)]
+        if not on_pods:
+            return await super().poll(remote_ids)
         found = await super().poll([remote_id for remote_id in remote_ids if not _is_pod(remote_id)])
-        return found | (await self._asked(lambda pods: pods.poll(on_pods)) if on_pods else {})
+        return found | await self._asked(lambda pods: pods.poll(on_pods))
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """Look anew at both kinds."""
@@ -81,13 +91,18 @@ class RunPodWithPods(RunPodBackend):
         return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
 
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
-        """Pods of attempts that are over, second pods of one attempt, and pods past their deadline."""
+        """Pods of attempts that are over, doubles, and pods past their deadline; asked only where there may be pods."""
         on_pods = {attempt: remote.split("/")[1] for attempt, remote in open_attempts.items() if _is_pod(remote)}
+        if not self.trains_on_pods and not on_pods:
+            return []
         unknown = {attempt: "" for attempt, remote in open_attempts.items() if not remote}
         return await self._asked(lambda pods: pods.sweep(on_pods | unknown, ended))
 
     def _endpoint_id(self, job: Job) -> str:
-        return KIND if _on_a_pod(job) else super()._endpoint_id(job)
+        return KIND if self._on_a_pod(job) else super()._endpoint_id(job)
+
+    def _on_a_pod(self, job: Job) -> bool:
+        return self.trains_on_pods and job.kind == "training" and job.rating == "sfw"
 
     async def _asked(self, question: Callable[[Pods], Awaitable[T]]) -> T:
         """Asked in the service's loop, which the control client lives in."""
@@ -95,10 +110,6 @@ class RunPodWithPods(RunPodBackend):
         if pods is None:
             raise ValueError("a backend with pods was put together without them")
         return await self.service.ask(lambda _: question(pods))
-
-
-def _on_a_pod(job: Job) -> bool:
-    return job.kind == "training" and job.rating == "sfw"
 
 
 def _is_pod(remote_id: str) -> bool:
