@@ -151,23 +151,23 @@ def characters_list(*, as_json: bool) -> None:
 @json_flag
 @command
 def characters_show(character: str, *, as_json: bool) -> None:
-    """Show a character's stages, judgements and requests."""
+    """Show a character's stages, judgements, face templates and requests."""
     from ryla_assets.demo import stages_of
+    from ryla_assets.studio.faces import template_history
 
     with opened() as studio:
         who = studio.registry.character(character)
-        stages = stages_of(studio, character)
+        stages, templates = stages_of(studio, character), template_history(studio, character)
         requests = studio.registry.requests(character, "generated_images")
         if as_json:
             asked = [{"id": r.id, "state": r.state, "route": r.route, "body": r.body} for r in requests]
-            click.echo(
-                json.dumps(
-                    {**_line(who), "config": who.config.model_dump(mode="json"), "stages": stages, "requests": asked}
-                )
-            )
+            known = {"config": who.config.model_dump(mode="json"), "stages": stages, "templates": templates}
+            click.echo(json.dumps({**_line(who), **known, "requests": asked}))
             return
         show([_line(who)], as_json=False, title=character)
         show([_stage_line(stage) for stage in stages], as_json=False, title="stages", empty="Nothing was made yet.")
+        faces = [{**row, "source": row["source"][:12], "images": len(row["images"])} for row in templates]
+        show(faces, as_json=False, title="face templates", empty="No face was measured yet.")
         show(
             [{"id": r.id, "state": r.state, "route": r.route or ""} for r in requests], as_json=False, title="requests"
         )

@@ -131,7 +131,11 @@ def certificate_(out: Path | None, days: int, *, as_json: bool) -> None:
 
 @images.command("reproduce")
 @click.argument("sha256", metavar="SHA")
-@click.option("--backend", "name", help="preview, or a ComfyUI server's address. [default: the one it was made on]")
+@click.option(
+    "--backend",
+    "name",
+    help="preview, a ComfyUI server's address, or RYLA_BACKEND's own name. [default: the one it was made on]",
+)
 @json_flag
 @command
 def reproduce_(sha256: str, name: str | None, *, as_json: bool) -> int:

@@ -5,7 +5,7 @@ import dagster as dg
 from resources.gpu.errors import OverBudget
 from ryla_assets.assets.results import metadata_of
 from ryla_assets.assets.style import OWNERS
-from ryla_assets.checks.judged import check_metadata
+from ryla_assets.checks.judged import check_metadata, severity, shown_passed
 from ryla_assets.failures import OURS, fails_clearly
 from ryla_assets.metadata import entries, table
 from ryla_assets.partitions import days
@@ -51,8 +51,8 @@ def _evaluation(judgement: Judgement) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(judgement.asset),
         check_name=f"{judgement.asset}__{judgement.claim}",
-        passed=judgement.passed,
-        severity=dg.AssetCheckSeverity.ERROR if required else dg.AssetCheckSeverity.WARN,
+        passed=shown_passed(judgement),
+        severity=severity(judgement, blocking=required),
         description=judgement.reason,
         metadata=check_metadata(judgement),
         partition=judgement.character,

@@ -42,13 +42,23 @@ def judged_check(asset: str, claim: str, *, blocking: bool, description: str) ->
 def result(judgement: Judgement, *, blocking: bool, named: bool = True) -> dg.AssetCheckResult:
     """A judgement as Dagster shows it."""
     return dg.AssetCheckResult(
-        passed=judgement.passed and not judgement.warned,
-        severity=dg.AssetCheckSeverity.ERROR if blocking and not judgement.warned else dg.AssetCheckSeverity.WARN,
+        passed=shown_passed(judgement),
+        severity=severity(judgement, blocking=blocking),
         description=judgement.reason,
         asset_key=dg.AssetKey(judgement.asset) if named else None,
         check_name=f"{judgement.asset}__{judgement.claim}" if named else None,
         metadata=check_metadata(judgement),
     )
+
+
+def shown_passed(judgement: Judgement) -> bool:
+    """Whether it is shown as passed: what nothing could judge opens the gate and is shown as a warning."""
+    return judgement.passed and not judgement.warned
+
+
+def severity(judgement: Judgement, *, blocking: bool) -> dg.AssetCheckSeverity:
+    """ERROR for a claim that blocks and could be judged, else WARN."""
+    return dg.AssetCheckSeverity.ERROR if blocking and not judgement.warned else dg.AssetCheckSeverity.WARN
 
 
 def check_metadata(judgement: Judgement) -> dict[str, Any]:

@@ -224,7 +224,8 @@ def _plan(
             frames.append(frame(studio, who.id, STAGE, shot, text, take=take, fixed_seed=fixed))
     label = f"{who.id}/{STAGE}/{request.take}" + (f" re-roll {number}" if number else "")
     backend, jobs = studio.runner.backend, []
-    for weight, group in _by_weight(frames, failed or {}, number):
+    held = {} if lora or not failed else failed  # no PuLID holds a face in a LoRA's graph: one is enough
+    for weight, group in _by_weight(frames, held, number):
         jobs += [_job(studio, part, request, base, lora, weight, label) for part in spread(group, backend)]
     return jobs
 

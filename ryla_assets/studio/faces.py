@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resources import images
 from resources.identity import Face, see_all
@@ -99,6 +99,24 @@ def sheet_template(
     mean, shown = sheet_mean(studio, sheet, reference, original)
     _keep(studio, sheet, mean, shown)
     return mean
+
+
+def template_history(studio: Studio, character: str) -> list[dict[str, Any]]:
+    """The character's templates by today's scorer, oldest first: the pictures in each, and the set that gave it.
+
+    The last row is what other characters' margins are measured against.
+    """
+    return [
+        {
+            "version": kept.version,
+            "scorer": kept.scorer_id,
+            "render_domain": kept.render_domain,
+            "source": kept.source_sha256,
+            "images": list(kept.images),
+            "at": kept.at,
+        }
+        for kept in studio.registry.templates(character, studio.scorer.scorer_id)
+    ]
 
 
 def score_image(

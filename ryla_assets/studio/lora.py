@@ -10,7 +10,7 @@ from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifa
 from ryla_assets.domain.shots import BASE_SHOTS, Shot, sheet_shots
 from ryla_assets.studio import texts
 from ryla_assets.studio.base import active
-from ryla_assets.studio.faces import reference_template, score_image
+from ryla_assets.studio.faces import original_of, reference_template, score_image
 from ryla_assets.studio.lineage import own_captions, own_picture
 from ryla_assets.studio.plans import PlannedJob, plan_once, short, take_for
 from ryla_assets.studio.rendering import timing
@@ -31,6 +31,7 @@ def trigger_of(character: str) -> str:
 def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> LoraDataset:
     """The pictures a LoRA may learn from: the base image and every verified sheet picture, each with its caption.
 
+    A sheet picture that is the base image again teaches nothing new and is left out (`copy`).
     Raises NotAccepted for a sheet that is not accepted, and Refused when fewer than MIN_DATASET remain.
     """
     who = active(studio, sheet.character)
@@ -38,12 +39,12 @@ def make_dataset(studio: Studio, sheet: ImageSet, *, new_take: bool = False) -> 
     base = studio.accepted("selected_base_image", who.id)
     if not isinstance(base, ImageSet):
         raise Refused(f"{who.id} has no selected base image.", way_out="Select one.")
-    template = reference_template(studio, base)
+    template, original = reference_template(studio, base), original_of(studio, base)
     chosen: list[tuple[Shot, ImageRecord]] = [(BASE_SHOTS[0], base.images[0])]
     left_out: dict[str, str] = {}
     shots = {shot.id: shot for shot in sheet_shots(10)}
     for record in sheet.images:
-        score = score_image(studio, record, sheet, template)
+        score = score_image(studio, record, sheet, template, original)
         if record.expects_face and score.verified:
             chosen.append((shots[record.shot], record))
         else:

@@ -58,7 +58,7 @@ class Reproduction:
     p99_abs: float | None
     max_abs: int | None
     psnr_db: float | None
-    phash_bits: int  # of 64 that differ
+    phash_bits: int  # of 256 that differ
     identity_distance: float | None  # between the two faces; None unless each shows exactly one
     pictures: int  # that the job drew
     exec_s: float

@@ -57,12 +57,12 @@ BASE_MODELS: tuple[str, ...] = tuple(dict.fromkeys(prompt.base_model for prompt 
 
 
 def backend_named(studio: Studio, name: str, *, field: str) -> Backend:
-    """The backend that a person named: `preview`, or a ComfyUI server's address.
+    """The backend that a person named: that of the settings by its name, `preview`, or a ComfyUI server's address.
 
     Raises InputError, told with `field`, for anything else.
     """
     own = studio.runner.backend
-    if name == PREVIEW and own.name == PREVIEW:
+    if name == own.name:
         return own
     if name == PREVIEW:
         from resources.gpu.backends.preview.backend import PreviewBackend, default_workers

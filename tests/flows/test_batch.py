@@ -196,6 +196,16 @@ def test_failed_check_of_a_batch_is_an_error_and_a_row(open_house: Opens) -> Non
     assert evaluations[(MARA, f"{STAGE}__timing")].severity == dg.AssetCheckSeverity.WARN
 
 
+def test_unjudged_rating_of_a_batch_is_a_warning(open_house: Opens) -> None:
+    """Without the classifier the day is served, and says "not judged" as every other run does."""
+    house = open_house(MARA, parts={"guard": None})
+    result = house.batch()
+    assert house.rows(result)[MARA]["accepted"]
+    [rating] = [e for e in evaluations_of(result) if e.check_name == f"{STAGE}__rating"]
+    assert (rating.passed, rating.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert rating.description.startswith("not judged: no classifier is installed")
+
+
 def evaluations_of(result: dg.ExecuteInProcessResult) -> list[Any]:
     """The check evaluations that a run logged."""
     events = [e for e in result.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]

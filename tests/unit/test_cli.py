@@ -196,12 +196,12 @@ def test_empty_list_says_how_to_fill_it(cli_home: Path) -> None:
 
 
 def test_shown_character_has_everything_about_it(added: str) -> None:
-    """Config, stages and requests, in one document."""
+    """Config, stages, templates and requests, in one document."""
     told("generate", added, "--count", "2")
     shown = told("characters", "show", added)
-    assert set(shown) == LINE | {"config", "stages", "requests"}
+    assert set(shown) == LINE | {"config", "stages", "templates", "requests"}
     assert shown["config"]["hair_color"] == "auburn"
-    assert shown["stages"] == []
+    assert shown["stages"] == shown["templates"] == []
     [request] = shown["requests"]
     assert (request["state"], request["body"]["count"]) == ("pending", 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from resources.database import writing
 from resources.gpu import tables as ledger
+from resources.gpu.backends.comfyui.backend import ComfyUIBackend
 from resources.gpu.backends.preview.backend import PreviewBackend
 from resources.gpu.errors import OverBudget
 from ryla_assets.cli import main
@@ -24,8 +26,18 @@ from ryla_assets.studio.ledger import books_of
 from ryla_assets.studio.reproduce import reproduce
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio
-from tests.fakes.scripted_backend import Script
-from tests.fakes.scripted_studio import IMAGE_PX, NamingBackend, ScriptedGuard, judged, scripted_parts, to_base
+from ryla_assets.studio.visual import backend_named
+from tests.fakes.fake_comfyui import FakeComfyUI, served
+from tests.fakes.scripted_backend import Script, picture
+from tests.fakes.scripted_studio import (
+    IMAGE_PX,
+    NamingBackend,
+    ScriptedGuard,
+    ScriptedScorer,
+    judged,
+    scripted_parts,
+    to_base,
+)
 
 WHO = "mara-lind"
 Opens = Callable[..., Studio]
@@ -57,6 +69,18 @@ class SteadyBackend(NamingBackend):
                 image = Image.fromarray(np.clip(np.asarray(image, np.int16) + self.shift, 0, 255).astype(np.uint8))
             outputs.append(RemoteOutput(f"{spec.name}_00001_.png", png(image)))
         return outputs
+
+
+class SteadyServer(FakeComfyUI):
+    """Draws by what a picture is called before an attempt marked its name, as seeds would have it."""
+
+    def _save(self, node: dict[str, Any]) -> list[dict[str, str]]:
+        """As the fake does, but squares of 256 pixels that come out again."""
+        saved = super()._save(node)
+        stem = re.sub("-a[0-9a-f]{12}$", "", node["inputs"]["filename_prefix"].rpartition("/")[2])
+        for file in saved:
+            self.outputs[file["subfolder"], file["filename"]] = picture(256, 256, seed=sum(stem.encode()))
+        return saved
 
 
 def steady(domain: str = "preview", shift: int = 0, **more: Any) -> dict[str, Any]:
@@ -194,6 +218,45 @@ def test_other_backend_is_named_on_purpose(made: Callable[..., tuple[Studio, Ima
         reproduce(studio, base.images[0].sha256)
     with pytest.raises(InputError, match="never compared"):
         reproduce(studio, base.images[0].sha256, backend=steady(domain="model")["backend"])
+
+
+def test_backend_of_the_settings_is_named_by_its_name(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
+    """A picture of a ComfyUI server is made again on RunPod by a house that works there now: it has no address."""
+    studio, base = made(steady(domain="model", name="comfyui"))
+    studio.runner.backend = steady(domain="model", name="runpod")["backend"]
+    again = backend_named(studio, "runpod", field="--backend")
+    assert again is studio.runner.backend
+    found = reproduce(studio, base.images[0].sha256, backend=again)
+    assert (found.reproduced, found.backend, found.recorded_backend) == (True, "runpod", "comfyui")
+
+
+def test_picture_of_one_server_is_made_again_on_another(
+    open_studio: Opens, make_character: Makes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By command, over the wire: the second server is sent the recorded graph under fresh names, and nothing else."""
+    first, second = SteadyServer(), SteadyServer()
+    first.auto = second.auto = True
+    with served(first), served(second):
+        monkeypatch.setenv("RYLA_BACKEND", "comfyui")
+        monkeypatch.setenv("COMFYUI_URL", first.url)
+        parts = {"backend": ComfyUIBackend(first.url), "scorer": ScriptedScorer(), "guard": ScriptedGuard()}
+        studio = open_studio(parts=parts, rerolls=0)
+        make_character(studio, WHO)
+        record = judged(studio, make_base_images(studio, WHO)).images[0]
+        said = CliRunner().invoke(main, ["images", "reproduce", record.sha256, "--backend", second.url, "--json"])
+    assert said.exit_code == 0, said.output
+    [told] = json.loads(said.stdout)
+    assert (told["verdict"], told["recorded_backend"], told["backend"]) == ("equal", "comfyui", "comfyui")
+    assert [len(first.posted), len(second.posted)] == [1, 1]
+    graphs = [fake.posted[0]["prompt"] for fake in (first, second)]
+    assert [seeds(graph) for graph in graphs] == [seeds(graphs[0])] * 2
+    assert graphs[0] != graphs[1]
+
+
+def seeds(graph: dict[str, Any]) -> list[int]:
+    """Those of a graph, in its order."""
+    found = [node["inputs"].get("seed", node["inputs"].get("noise_seed")) for node in graph.values()]
+    return [seed for seed in found if seed is not None]
 
 
 def test_budget_is_asked(made: Callable[..., tuple[Studio, ImageSet]]) -> None:

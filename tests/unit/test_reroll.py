@@ -10,12 +10,13 @@ import pytest
 
 from resources.gpu.backend import RemoteOutput
 from resources.gpu.budget import Budgets
+from resources.images import decode
 from ryla_assets.domain.errors import NotAccepted
 from ryla_assets.domain.images import ImageRecord, ImageSet, from_json, to_json
 from ryla_assets.studio.base import make_base_images
 from ryla_assets.studio.content import ContentRequest, ask, generate
 from ryla_assets.studio.judge import judge, judge_all
-from ryla_assets.studio.lora import make_dataset
+from ryla_assets.studio.lora import make_dataset, start_training, take_weights
 from ryla_assets.studio.quality import look_at
 from ryla_assets.studio.reroll import cost_per_accepted, redrawn, stronger
 from ryla_assets.studio.sheet import make_sheet
@@ -31,6 +32,7 @@ from tests.fakes.scripted_studio import (
     scripted_parts,
     to_base,
     to_content,
+    to_sheet,
 )
 
 MARA = "mara-lind"
@@ -212,7 +214,33 @@ def test_face_is_held_more_where_it_was_another_one(studio: Studio) -> None:
     assert weights(studio, "character-sheet-11-") == {"front-smile": 0.85, "left-neutral": 0.8}
 
 
-def weights(studio: Studio, take: str) -> dict[str, float]:
+def test_content_is_held_more_too(studio: Studio) -> None:
+    """The face swap's weight is one a graph: who showed somebody else is drawn apart from who was only lost."""
+    to_content(studio, MARA)
+    sees(studio, f"generated-images-10-{SCENE}-02", STRANGER)
+    sees(studio, f"generated-images-10-{SCENE}-03")
+    made = content(studio)
+    assert takes(made.images) == {"01": 10, "02": 11, "03": 11, "04": 10}
+    assert set(weights(studio, "generated-images-10-", ("02", "03")).values()) == {0.8}
+    assert weights(studio, "generated-images-11-", ("02", "03")) == {f"{SCENE}-02": 0.85, f"{SCENE}-03": 0.8}
+
+
+def test_lora_re_roll_is_one_graph(studio: Studio) -> None:
+    """No face is held there, so whoever failed for whatever reason is drawn together: one model load, not two."""
+    made: Any = to_sheet(studio, MARA)
+    for stage in (make_dataset, start_training, take_weights):
+        made = stage(studio, made)
+        decree(studio, made)
+    sees(studio, f"generated-images-10-{SCENE}-02", STRANGER)
+    sees(studio, f"generated-images-10-{SCENE}-03")
+    studio.runner.backend.workers = 1  # else a graph a worker may be worth it
+    made = content(studio, method="lora")
+    assert made.route == "lora"
+    assert takes(made.images) == {"01": 10, "02": 11, "03": 11, "04": 10}
+    assert sum("re-roll" in label for label in sent(studio)) == 1
+
+
+def weights(studio: Studio, take: str, shots: tuple[str, ...] = ("front-smile", "left-neutral")) -> dict[str, float]:
     """Shot -> PuLID's weight in the graph that drew it, of the two shots of interest."""
     backend = studio.runner.backend
     assert isinstance(backend, ScriptedBackend)
@@ -221,7 +249,7 @@ def weights(studio: Studio, take: str) -> dict[str, float]:
         graph = remote.submission.job.request
         for node in graph.values():
             prefix = str(node["inputs"].get("filename_prefix", ""))
-            if take in prefix and prefix.endswith(("front-smile", "left-neutral")):
+            if take in prefix and prefix.endswith(shots):
                 found[prefix.partition(take)[2]] = _weight_behind(graph, node)
     return found
 
@@ -242,7 +270,7 @@ def _weight_behind(graph: dict[str, Any], node: dict[str, Any]) -> float:
 
 
 class Damaging(NamingBackend):
-    """Returns a black picture, or another one's pixels, for the outputs named in `harm`."""
+    """Returns a black picture, noise, a blur, or another one's pixels, for the outputs named in `harm`."""
 
     harm: dict[str, str]
 
@@ -252,16 +280,27 @@ class Damaging(NamingBackend):
         return [replace(one, data=self._harmed(one, outputs)) for one in outputs]
 
     def _harmed(self, one: RemoteOutput, outputs: list[RemoteOutput]) -> bytes:
-        from PIL import Image
+        import numpy as np
+        from PIL import Image, ImageFilter
 
         how = next((how for name, how in self.harm.items() if one.name.startswith(f"{MARA}/{name}")), "")
         if how == "blank":
             return png(Image.new("RGB", (IMAGE_PX, IMAGE_PX)))
+        if how == "noise":  # what a latent looks like that was never decoded
+            return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)))
+        if how == "blurred":
+            return png(decode(one.data).filter(ImageFilter.GaussianBlur(6)))
         return next(o.data for o in outputs if o is not one) if how == "duplicate" else one.data
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [("blank", "blank: luma spreads over 0"), ("duplicate", "the same picture as")]
+    ("how", "said"),
+    [
+        ("blank", "blank: luma spreads over 0"),
+        ("noise", "noise: sharpness"),
+        ("blurred", "picture blurred: sharpness"),
+        ("duplicate", "the same picture as"),
+    ],
 )
 def test_damaged_picture_is_replaced(open_house: Opens, how: str, said: str) -> None:
     """The other three are kept, and what was wrong is on its record, also what its pixels alone said."""
@@ -274,7 +313,7 @@ def test_damaged_picture_is_replaced(open_house: Opens, how: str, said: str) -> 
     assert takes(made.images) == {"01": 10, "02": 11, "03": 10, "04": 10}
     [rejected] = made.rejected
     assert rejected.refused.startswith(said)
-    assert rejected.faults == (("blank",) if how == "blank" else ())
+    assert rejected.faults == (() if how == "duplicate" else (how,))
     studio.publish(made)
     assert judge(studio, "generated_images", MARA, "quality").passed
 

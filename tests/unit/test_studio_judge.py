@@ -507,6 +507,20 @@ def test_dataset_of_a_sheet_leaves_out_what_is_not_mara(studio: Studio) -> None:
     assert judge(studio, "lora_dataset", MARA, "dataset").passed
 
 
+def test_copy_of_the_base_image_is_not_trained_on(studio: Studio) -> None:
+    """A sheet picture that is the base image again would teach one picture twice; an accepted sheet may hold one."""
+    sheet = to_sheet(studio, MARA)
+    base = studio.manifest(sheet.parents[0])
+    assert isinstance(base, ImageSet)
+    spoilt = base.images[0].model_copy(update={"shot": "front-smile", "expects_face": True})
+    images = tuple(spoilt if one.shot == "front-smile" else one for one in sheet.images)
+    copied = sheet.model_copy(update={"images": images})
+    decree(studio, copied)
+    made = make_dataset(studio, copied)
+    assert made.left_out["front-smile"] == "copy"
+    assert [one.sha256 for one in made.images].count(base.images[0].sha256) == 1
+
+
 def to_sheet_with(studio: Studio, base: ImageSet, stranger: str) -> ImageSet:
     """A sheet with one stranger in all takes, accepted by decree."""
     for take in (10, 11, 12):

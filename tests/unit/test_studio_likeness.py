@@ -9,7 +9,7 @@ import pytest
 
 from resources import images
 from ryla_assets.domain.images import ImageRecord, ImageSet
-from ryla_assets.studio.faces import look_ahead, original_of, score_image, sheet_mean
+from ryla_assets.studio.faces import look_ahead, original_of, score_image, sheet_mean, template_history
 from ryla_assets.studio.judge import judge
 from ryla_assets.studio.likeness import distinct, drift, evidence, identity
 from ryla_assets.studio.studio import Studio, name_of
@@ -128,6 +128,11 @@ def test_sheet_follows_its_base_image_in_the_history(studio: Studio) -> None:
     judge(studio, "character_sheet", MARA, "identity")
     judge(studio, "selected_base_image", MARA, "distinct")
     assert studio.registry.templates(MARA, "scripted/1") == history
+    told = template_history(studio, MARA)
+    assert [(row["version"], row["source"], len(row["images"])) for row in told] == [
+        (1, sheet.parents[0], 1), (2, name_of(sheet), len(history[1].images))
+    ]  # fmt: skip
+    assert {row["scorer"] for row in told} == {"scripted/1"}
 
 
 # ---- evidence
