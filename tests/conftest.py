@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ from ryla_assets.studio.studio import Studio
 from tests.postgres import serve
 from tests.s3 import S3Server
 from tests.s3 import serve as serve_s3
+
+# Tests start some hundred processes: where bytecode may not be written, as in many containers, each of them compiles
+# our modules (and whatever of the packages is not compiled) anew, which is more work than all that it does afterwards.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SETTINGS = ("RYLA_", "RUNPOD_", "COMFYUI_")  # whatever the developer has set is not the tests' business
 WORKER_IDLE_S = 2.0  # how long a preview worker may wait for another job before it ends

@@ -172,6 +172,22 @@ def test_previews_open_by_their_capability_url_only(dev: Dev) -> None:
     assert not answers(forged)
 
 
+def test_terminating_a_run_cancels_its_remote_jobs(dev: Dev) -> None:
+    """Terminate in the UI: what the run was paying for is stopped and settled, not left burning."""
+    who = dev.add("lucia-ferrer")
+    eventually(lambda: dev.studio.is_accepted("base_images", who), "base images are accepted")
+    dev.ryla("characters", "select", who, "1")
+    attempt = eventually(lambda: dev.running_sheet(who), "a sheet job is running")
+    dev.graphql("mutation T($id: String!) { terminateRun(runId: $id) { __typename } }", id=attempt.run_id)
+    run = eventually(lambda: finished(dev.instance, attempt.run_id), "the run ended")
+    assert run.status == dg.DagsterRunStatus.CANCELED
+    attempts = dev.sheet_attempts(who)
+    assert {a.state for a in attempts} <= {"cancelled", "succeeded"}
+    assert "cancelled" in {a.state for a in attempts}
+    assert all(a.settled_at is not None for a in attempts)
+    assert not dev.studio.runner.ledger.open_attempts("image")
+
+
 def test_a_killed_run_worker_loses_and_doubles_nothing(dev: Dev) -> None:
     """SIGKILL during a sheet: the detached jobs go on, and the re-run adopts them."""
     who = dev.add("kofi-mensah")
@@ -188,22 +204,6 @@ def test_a_killed_run_worker_loses_and_doubles_nothing(dev: Dev) -> None:
     assert set(counts.values()) == {1}, "no fingerprint was executed twice"
     assert {a.state for a in dev.sheet_attempts(who)} == {"succeeded"}
     assert attempt.id in {a.id for a in dev.sheet_attempts(who)}
-
-
-def test_terminating_a_run_cancels_its_remote_jobs(dev: Dev) -> None:
-    """Terminate in the UI: what the run was paying for is stopped and settled, not left burning."""
-    who = dev.add("lucia-ferrer")
-    eventually(lambda: dev.studio.is_accepted("base_images", who), "base images are accepted")
-    dev.ryla("characters", "select", who, "1")
-    attempt = eventually(lambda: dev.running_sheet(who), "a sheet job is running")
-    dev.graphql("mutation T($id: String!) { terminateRun(runId: $id) { __typename } }", id=attempt.run_id)
-    run = eventually(lambda: finished(dev.instance, attempt.run_id), "the run ended")
-    assert run.status == dg.DagsterRunStatus.CANCELED
-    attempts = dev.sheet_attempts(who)
-    assert {a.state for a in attempts} <= {"cancelled", "succeeded"}
-    assert "cancelled" in {a.state for a in attempts}
-    assert all(a.settled_at is not None for a in attempts)
-    assert not dev.studio.runner.ledger.open_attempts("image")
 
 
 def test_materialize_all_on_a_fresh_character_ends_in_success(dev: Dev) -> None:
