@@ -154,7 +154,11 @@ class Life:
         item.now_at(leased)
         try:
             remote_id = await self.backend.find(
-                leased.id, fingerprint=leased.fingerprint, endpoint=leased.endpoint, claim=leased.claimed_id or ""
+                leased.id,
+                fingerprint=leased.fingerprint,
+                endpoint=leased.endpoint,
+                claim=leased.claimed_id or "",
+                waited_s=waited_s,
             )
         except errors.OutcomeUnknown as error:
             if waited_s < self.policy.unknown_wait_s:
@@ -301,9 +305,10 @@ class Life:
 
     async def look(self, attempts: Sequence[Attempt]) -> Look:
         """Ask for all of them at once; a backend that does not answer is an answer too."""
-        ids = [attempt.remote_id for attempt in attempts if attempt.remote_id and self.here(attempt)]
+        now = self.ledger.clock()
+        ages = {a.remote_id: max(0.0, now - a.intended_at) for a in attempts if a.remote_id and self.here(a)}
         try:
-            return Look(await self.backend.poll(ids) if ids else {})
+            return Look(await self.backend.poll(list(ages), ages) if ages else {})
         except errors.BackendUnavailable as error:
             return Look(trouble=error)
 

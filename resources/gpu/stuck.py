@@ -127,7 +127,7 @@ class Patience:
         """The backend's verdict, in the ledger as soon as it is another one; silence is no reason to wait longer."""
         item.asked = time.monotonic()
         try:
-            verdict = await self.life.backend.diagnose(attempt.remote_id or "")
+            verdict = await self.life.backend.diagnose(attempt.remote_id or "", self.elapsed(item, attempt))
         except errors.BackendUnavailable as error:
             return item.verdict or Diagnosis("not_diagnosed", f"Nobody can say why: {error.message}")
         if item.verdict is None or item.verdict.code != verdict.code:

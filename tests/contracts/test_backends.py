@@ -82,7 +82,7 @@ def ended(backend: Backend, remote_id: str) -> RemoteStatus:
     """Poll until it ends."""
     deadline = time.monotonic() + 20
     while (status := status_of(backend, remote_id)).state not in ENDED:
-        assert time.monotonic() < deadline, ask(backend.diagnose(remote_id))
+        assert time.monotonic() < deadline, ask(backend.diagnose(remote_id, 0.0))
         time.sleep(0.02)
     return status
 
@@ -173,7 +173,7 @@ def test_diagnosis_is_a_sentence_about_the_job(backend: Backend, submission: Cal
     """For a person who asks why it does not move; also about a job that nobody knows."""
     remote_id = ask(backend.submit(submission(job())))
     for asked in (remote_id, "never-heard-of"):
-        verdict = ask(backend.diagnose(asked))
+        verdict = ask(backend.diagnose(asked, 0.0))
         name = asked.split("/")[1] if "/" in asked else asked  # of endpoint/job/fingerprint the job
         assert name in f"{verdict.text} {verdict.evidence}"
         assert verdict.text.endswith(".")

@@ -11,11 +11,20 @@ import asyncio
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from resources.gpu.backend import Diagnosis, Estimate, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
+from resources.gpu.backend import (
+    NO_AGES,
+    Diagnosis,
+    Estimate,
+    Pace,
+    RemoteOutput,
+    RemoteState,
+    RemoteStatus,
+    Submission,
+)
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.gpu.job import Job, OutputSpec
 
@@ -152,7 +161,7 @@ class ScriptedBackend:
             await asyncio.sleep(3600)
         return self._remote_id(submission.attempt_id)
 
-    async def find(self, attempt_id: str, *, claim: str = "", **_: str) -> str | None:
+    async def find(self, attempt_id: str, *, claim: str = "", **_: object) -> str | None:
         """The remote id of an attempt that arrived; nobody sees one that arrived unseen, unless its id is claimed."""
         self._reach()
         remote_id = self._remote_id(attempt_id)
@@ -161,7 +170,7 @@ class ScriptedBackend:
             raise OutcomeUnknown(f"{attempt_id} cannot be looked up.")
         return remote_id if remote_id in self.remotes else None
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """Each job's next state."""
         self._reach()
         with self._lock:
@@ -188,7 +197,7 @@ class ScriptedBackend:
         if remote_id in self.remotes:
             self.remotes[remote_id].cancelled = True
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
         """One sentence."""
         self._reach()
         self.diagnoses.append(remote_id)
