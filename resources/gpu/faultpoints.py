@@ -25,6 +25,8 @@ BEFORE_FETCH = "before_fetch"  # it succeeded, its files are still remote only
 AFTER_FETCH = "after_fetch"  # the files are in memory, unchecked
 BEFORE_ACCEPT = "before_accept"  # the files are in the store, no row names them
 ACCEPTED = "accepted"  # result and bill are on disk
+BEFORE_REPLACE = "before_replace"  # what the store lost of an accepted result was fetched anew, or is gone there too
+REPLACED = "replaced"  # the job's row says which
 ENDED = "ended"  # an end without a result, and its bill, are on disk
 LEASE_TAKEN = "lease_taken"  # an attempt that somebody else had begun is ours now
 CANCEL_SENT = "cancel_sent"  # the far side was told to stop; the row is still open
@@ -47,6 +49,8 @@ POINTS = (
     AFTER_FETCH,
     BEFORE_ACCEPT,
     ACCEPTED,
+    BEFORE_REPLACE,
+    REPLACED,
     ENDED,
     LEASE_TAKEN,
     CANCEL_SENT,

@@ -300,7 +300,9 @@ class Life:
             if status.state == "succeeded":
                 with contextlib.suppress(errors.OutputRejected, errors.JobLost):
                     result = await self._fetch(row, attempt)
+        reached(points.BEFORE_REPLACE)
         self.ledger.replace_result(attempt, result)
+        reached(points.REPLACED)
         return result
 
     async def look(self, attempts: Sequence[Attempt]) -> Look:

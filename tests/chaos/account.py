@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shutil
+import signal
 from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tests.chaos.dilation import Pace
-from tests.chaos.history import RemoteJob, RemoteWorker
+from tests.chaos.history import POD, RemoteJob, RemoteWorker
 from tests.chaos.plan import SPEED, Plan
 
 if TYPE_CHECKING:
     from tests.fakes.fake_runpod.fake import FakeRunPod
 
 ENDPOINT = "chaos1endpoint"
+PREFIX = "ryla-"  # of a pod's name, before its attempt's id
 _MARK = re.compile(r"-a([0-9a-f]{12})\b")  # how worker-comfyui's file names tell the attempt
 
 
@@ -53,12 +55,8 @@ class Account:
         """What still runs or waits there."""
         return list(self._ask("alive"))
 
-    def sent(self) -> int:
-        """How many jobs it ever accepted."""
-        return int(self._ask("sent"))
-
     def report(self) -> dict[str, Any]:
-        """Jobs (RemoteJob), bill_usd, hidden_usd, faults, errors."""
+        """Jobs and pods (RemoteJob), bill_usd, hidden_usd, faults, errors."""
         found: dict[str, Any] = self._ask("report")
         return found
 
@@ -87,6 +85,8 @@ def _live(plan: Plan, key: str, engine: sa.Engine, log: Path, pipe: Connection) 
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     status = 1
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when it is told to, or when nobody is left to tell it
     try:
         _serve(plan, key, engine, pipe)
         status = 0
@@ -101,11 +101,12 @@ def _live(plan: Plan, key: str, engine: sa.Engine, log: Path, pipe: Connection) 
 
 
 def _serve(plan: Plan, key: str, engine: sa.Engine, pipe: Connection) -> None:
-    from tests.fakes.fake_runpod.config import EndpointConfig
+    from tests.fakes.fake_runpod.config import EndpointConfig, PodSettings
     from tests.fakes.fake_runpod.fake import FakeRunPod
 
     endpoint = EndpointConfig(ENDPOINT, engine="scripted", mode=plan.mode, **plan.settings)  # type: ignore[arg-type]
-    fake = FakeRunPod([endpoint], speed=SPEED, api_key=key, seed=plan.seed)
+    pods = PodSettings(**plan.pod_settings)
+    fake = FakeRunPod([endpoint], pods=pods, speed=SPEED, api_key=key, seed=plan.seed)
     for operation, action, options in plan.rules:
         if operation == "job":
             fate = dict(options)
@@ -126,9 +127,9 @@ def _serve(plan: Plan, key: str, engine: sa.Engine, pipe: Connection) -> None:
         if question == "calm":
             fake.faults.clear()
             fake.set_mode("ok")
+            pods.stick = pods.crash = pods.vanish = 0.0
         answers: dict[str, Any] = {
             "alive": fake.alive,
-            "sent": lambda: len(fake.accepted),
             "report": lambda: _report(fake),
         }
         pipe.send(answers[question]() if question in answers else None)
@@ -152,9 +153,9 @@ def _report(fake: FakeRunPod) -> dict[str, Any]:
     """What the service knows at the end. `hidden_usd`: what its API never tells of, as RunPod's does not."""
     with fake.clock.lock:
         jobs = [_remote(fake, item.job_id, item.fingerprint, item.attempt) for item in fake.accepted]
-        workers = [_worker(fake, lease) for lease in fake.bill.leases]
+        workers = [_worker(fake, lease) for lease in fake.bill.leases if lease.kind == "serverless"]
         return {
-            "jobs": jobs,
+            "jobs": jobs + [_rented(fake, pod) for pod in fake.world.pods.pods.values()],
             "bill_usd": fake.bill.total(),
             "hidden_usd": sum(job.hidden_usd for job in jobs) + sum(worker.hidden_usd for worker in workers),
             "faults": [action if operation != "job" else "job" for operation, _, action in fake.faults.log],
@@ -182,6 +183,24 @@ def _remote(fake: FakeRunPod, job_id: str, fingerprint: str, attempt: str) -> Re
         ended=job.ended if job.terminal else None,
         executed_usd=fake.bill.executed.get(job.id, 0.0),
         hidden_usd=sum(int(seconds + 1 + idle_s + fake.pool().config.cold_s) * rate for seconds in spent),
+    )
+
+
+def _rented(fake: FakeRunPod, pod: Any) -> RemoteJob:
+    """A pod; all that it was billed is its attempt's."""
+    leases = [lease for lease in fake.bill.leases if lease.machine == pod.id]
+    ended = max((lease.until for lease in leases if lease.until is not None), default=None)
+    return RemoteJob(
+        id=pod.id,
+        endpoint=POD,
+        at=pod.created,
+        attempt=pod.spec["name"].removeprefix(PREFIX),
+        status=pod.status,
+        runs=pod.boots,
+        ended=ended,
+        executed_usd=sum(lease.usd(fake.clock.now()) for lease in leases),
+        usd_per_s=pod.usd_per_hour / 3600,
+        vanished=pod.cut_short and pod.cut == "TERMINATED",
     )
 
 

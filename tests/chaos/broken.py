@@ -5,8 +5,9 @@ Belongs here: one small, believable bug each, put into a killed process before i
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,13 @@ from resources.gpu import errors, life, settlement
 from resources.gpu import faultpoints as points
 from resources.gpu.backend import Submission
 from resources.gpu.backends.runpod.backend import RunPodBackend
+from resources.gpu.backends.runpod.pod_launch import Launcher
 from resources.gpu.ledger import Attempt, Ledger
 from resources.gpu.life import Life
 from resources.gpu.tables import attempts, events, jobs
 from resources.gpu.tracked import Tracked
+from resources.runpod.answers import Pod
+from tests.chaos.plan import plan_of
 
 
 def sends_before_the_intent() -> None:
@@ -117,12 +121,45 @@ def says_the_key() -> None:
     RunPodBackend.submit = told  # type: ignore[method-assign]
 
 
+def keeps_what_it_refused() -> None:
+    """A result that was not accepted stays where workers leave theirs: each later attempt is given it again."""
+
+    async def kept(self: RunPodBackend, remote_id: str) -> None:
+        return None
+
+    RunPodBackend.discard = kept  # type: ignore[method-assign]
+
+
+def creates_pods_without_looking() -> None:
+    """A create without an answer is repeated, and nobody looks whether a pod of that name is there already."""
+
+    async def blind(self: Launcher, name: str) -> list[Pod]:
+        return []
+
+    Launcher.named = blind  # type: ignore[method-assign]
+
+
+def leaves_pods_running() -> None:
+    """A pod whose work is done is taken for terminated, and stays."""
+
+    async def lazy(self: Launcher, pod_id: str) -> bool:
+        return True
+
+    Launcher.terminated = lazy  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True)
 class Bug:
-    """How it is put into a process, and the fault point around which it shows."""
+    """How it is put into a process, the fault point around which it shows, and whether it takes pods to show it."""
 
     put_in: Callable[[], None]
     aim: str
+    pods: bool = False
+
+    def seeds(self) -> Iterator[int]:
+        """Seeds that aim there."""
+        aimed = itertools.count(points.POINTS.index(self.aim), len(points.POINTS))
+        return (seed for seed in aimed if plan_of(seed).pods or not self.pods)
 
 
 BROKEN: dict[str, Bug] = {
@@ -134,5 +171,8 @@ BROKEN: dict[str, Bug] = {
         Bug(gives_up_without_a_cancel, points.CANCEL_SENT),
         Bug(accepts_twice, points.BEFORE_ACCEPT),
         Bug(says_the_key, points.AFTER_SUBMIT),
+        Bug(keeps_what_it_refused, points.AFTER_FETCH),
+        Bug(creates_pods_without_looking, points.OUTCOME_UNKNOWN, pods=True),
+        Bug(leaves_pods_running, points.ACCEPTED, pods=True),
     )
 }

@@ -10,25 +10,55 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
+from resources.gpu.errors import OverBudget
 from resources.gpu.ledger import OPEN_STATES, TERMINAL_STATES, Attempt
 from tests.chaos.history import History
 
 ROUNDING_USD = 1e-6  # sums of floats
 BLINK_S = 0.5  # dilated seconds: two processes write down one moment
+BUDGET = f"[{OverBudget.code}]"  # how a refusal says that a budget is the reason
 
 Predicate = Callable[[History], Iterator[str]]
 
 
 def every_job_ends_accepted_or_explained(history: History) -> Iterator[str]:
-    """Each job that was asked for has an accepted result, or its caller was told why not; none is open or forgotten."""
+    """Each job that was asked for has an accepted result, or its caller was told of a budget; none is forgotten.
+
+    Nothing fails any more when the last callers ask: no other reason can be true.
+    """
     for fingerprint, label in history.asked.items():
         row = history.jobs.get(fingerprint)
         if row is not None and row.accepted_attempt is not None:
             continue
         if any(attempt.is_open for attempt in history.of(fingerprint)):
             yield f"{label}: still open after everything was drained"
-        elif not history.refusals.get(fingerprint):
+        elif not (told := history.refusals.get(fingerprint)):
             yield f"{label}: neither accepted nor explained"
+        elif BUDGET not in told:
+            yield f"{label}: refused though nothing fails any more: {told}"
+
+
+def budgets_refuse_what_does_not_fit(history: History) -> Iterator[str]:
+    """Where a budget was told as the reason, none of them had room for one more attempt of the dearest kind."""
+    most = max((attempt.exposure_usd for attempt in history.attempts), default=0.0)
+    for fingerprint, told in history.refusals.items():
+        if BUDGET not in told:
+            continue
+        left = [limit - spent for limit, spent in _spent(history, fingerprint)]
+        if min(left) > most + ROUNDING_USD:
+            yield f"{history.asked.get(fingerprint, fingerprint)}: refused with ${min(left):.4f} left in each budget"
+
+
+def _spent(history: History, fingerprint: str) -> Iterator[tuple[float, float]]:
+    """(limit, spent) of each budget that a job falls under; USD, after everything was settled."""
+    row, budgets = history.jobs.get(fingerprint), history.budgets
+    owner = row.owner if row is not None else ""
+    yield budgets.daily_usd, sum(attempt.cost_usd for attempt in history.attempts)
+    if budgets.character_usd is not None:
+        mine = {key for key, job in history.jobs.items() if job.owner == owner}
+        yield budgets.character_usd, sum(a.cost_usd for a in history.attempts if a.fingerprint in mine)
+    if budgets.run_usd is not None:
+        yield budgets.run_usd, sum(attempt.cost_usd for attempt in history.attempts if attempt.run_id)
 
 
 def every_bad_end_is_explained(history: History) -> Iterator[str]:
@@ -39,10 +69,12 @@ def every_bad_end_is_explained(history: History) -> Iterator[str]:
 
 
 def one_result_is_accepted(history: History) -> Iterator[str]:
-    """For each job at most one result was ever accepted, by an attempt of that job which succeeded."""
+    """For each job at most one result was ever accepted, by an attempt that succeeded; another where it was lost."""
     job_of = {attempt.id: attempt.fingerprint for attempt in history.attempts}
     times = Counter(job_of.get(e.attempt, e.attempt) for e in history.events if e.note.startswith("accepted "))
-    yield from (f"job {name[:12]}: {count} results were accepted" for name, count in times.items() if count > 1)
+    for name, count in times.items():
+        if count > 1 + history.bereft.get(name, 0):
+            yield f"job {name[:12]}: {count} results were accepted"
     for row in history.jobs.values():
         accepted = [a for a in history.of(row.fingerprint) if a.id == row.accepted_attempt]
         if row.accepted_attempt is not None and [a.state for a in accepted] != ["succeeded"]:
@@ -50,9 +82,11 @@ def one_result_is_accepted(history: History) -> Iterator[str]:
 
 
 def what_was_accepted_stays(history: History) -> Iterator[str]:
-    """A result that was accepted in one life is the accepted one in all later lives."""
+    """A result that was accepted in one life, and not lost by the store, is the accepted one in all later lives."""
     for life, earlier in enumerate(history.earlier, 1):
         for fingerprint, attempt in earlier.items():
+            if fingerprint in history.bereft:
+                continue
             row = history.jobs.get(fingerprint)
             if row is None or row.accepted_attempt != attempt:
                 yield f"job {fingerprint[:12]}: attempt {attempt} was accepted in life {life}, and is not any more"
@@ -145,9 +179,9 @@ def nothing_is_sent_beside_an_open_attempt(history: History) -> Iterator[str]:
 
 
 def settling_sends_nothing(history: History) -> Iterator[str]:
-    """Reconciling leftovers starts no new paid work."""
-    if history.sent_by_settling:
-        yield f"{history.sent_by_settling} jobs were sent while leftovers were settled"
+    """Reconciling leftovers starts no new paid work; a dead process' last request may still arrive meanwhile."""
+    if history.begun_by_settling:
+        yield f"{history.begun_by_settling} attempts began while leftovers were settled"
 
 
 def nothing_lives_on(history: History) -> Iterator[str]:
@@ -167,10 +201,10 @@ def what_was_given_up_was_stopped(history: History) -> Iterator[str]:
 
 
 def costs_cover_the_bill_of_each_job(history: History) -> Iterator[str]:
-    """Each attempt is booked with at least what its remote job's execution was billed, hidden runs apart."""
+    """Each attempt is booked with at least what its job's execution, or its pod, was billed, hidden runs apart."""
     for job in history.remote:
         attempt = history.attempt_of(job)
-        if attempt is not None and attempt.cost_usd + job.hidden_usd + ROUNDING_USD < job.executed_usd:
+        if attempt is not None and attempt.cost_usd + history.untold_usd(job) + ROUNDING_USD < job.executed_usd:
             yield (
                 f"attempt {attempt.id} ({attempt.state}, {attempt.cost_basis}) is booked with ${attempt.cost_usd:.6f}, "
                 f"its job {job.id} cost ${job.executed_usd:.6f}"
@@ -193,8 +227,9 @@ def costs_cover_each_worker(history: History) -> Iterator[str]:
 def costs_cover_the_whole_bill(history: History) -> Iterator[str]:
     """All that is booked together is at least the account's bill, apart from what nobody tells."""
     booked = sum(attempt.cost_usd for attempt in history.attempts)
-    if booked + history.hidden_usd + ROUNDING_USD < history.bill_usd:
-        yield f"${booked:.6f} are booked (+ ${history.hidden_usd:.6f} hidden), the bill is ${history.bill_usd:.6f}"
+    untold = history.untold_total_usd
+    if booked + untold + ROUNDING_USD < history.bill_usd:
+        yield f"${booked:.6f} are booked (+ ${untold:.6f} that nobody tells), the bill is ${history.bill_usd:.6f}"
 
 
 def exposure_is_the_most(history: History) -> Iterator[str]:
@@ -228,13 +263,14 @@ def budgets_hold(history: History) -> Iterator[str]:
 
 
 def no_secret_is_told(history: History) -> Iterator[str]:
-    """Neither the ledger nor anything printed or logged holds a key."""
+    """Neither the ledger nor anything printed or logged holds a key, a webhook's token or a signed URL's signature."""
     for name, secret in history.secrets.items():
         yield from (f"{name} stands in {place}" for place, text in history.texts.items() if secret in text)
 
 
 PREDICATES: tuple[Predicate, ...] = (
     every_job_ends_accepted_or_explained,
+    budgets_refuse_what_does_not_fit,
     every_bad_end_is_explained,
     one_result_is_accepted,
     what_was_accepted_stays,

@@ -2,8 +2,8 @@
 
     account up -> lives, each forked and (mostly) killed -> no more faults -> settle and resume -> check
 
-Belongs here: processes and their order. What goes wrong is the plan's, what a life does the worker's business. Whoever
-calls `run_seed` must have no thread: it forks.
+Belongs here: processes and their order. What goes wrong is the plan's, what a life does the worker's business, what is
+read afterwards evidence's. Whoever calls `run_seed` must have no thread: it forks.
 """
 
 from __future__ import annotations
@@ -16,32 +16,16 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from resources import images
-from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
-from resources.gpu.backends.runpod.official import OfficialContract
-from resources.gpu.backends.runpod.service import Service
-from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt
-from resources.storage import StorageError
 from tests.chaos import dilation
-from tests.chaos.account import ENDPOINT, Account
+from tests.chaos.account import Account
 from tests.chaos.checker import check
-from tests.chaos.history import (
-    History,
-    JobRecord,
-    RemoteJob,
-    accepted_now,
-    open_attempts,
-    outputs_of,
-    read_ledger,
-)
+from tests.chaos.evidence import Verdict, history_of
+from tests.chaos.history import History, accepted_now, attempts_begun, open_attempts, outputs_of
 from tests.chaos.jobs import jobs_of
 from tests.chaos.plan import Life, Plan, plan_of
 from tests.chaos.servers import Servers
@@ -53,33 +37,6 @@ LOOK_S = 0.004
 MEMORY = Path("/dev/shm")  # a disk's fsync costs more than the rest of a seed, and SIGKILL does not ask for it
 
 
-@dataclass
-class Verdict:
-    """What came of a seed; money in USD, times in real seconds."""
-
-    seed: int
-    problems: list[str]
-    contract: str = ""
-    postgres: bool = False
-    hits: Counter[str] = field(default_factory=Counter)  # fault point -> times reached
-    kills: Counter[str] = field(default_factory=Counter)  # fault point, or "at a random moment" -> SIGKILLs
-    faults: Counter[str] = field(default_factory=Counter)
-    jobs: int = 0
-    accepted: int = 0
-    refused: int = 0
-    attempts: int = 0
-    presumed: int = 0
-    remote: int = 0
-    booked_usd: float = 0.0
-    billed_usd: float = 0.0
-    hidden_usd: float = 0.0
-    executed_usd: float = 0.0
-    wasted_usd: float = 0.0  # of what was executed: for no accepted result
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    folder: str = ""
-
-
 class Seed:
     """The processes of one seed."""
 
@@ -89,11 +46,13 @@ class Seed:
         self.account = Account(plan, self.key, engine, folder / "account.txt")
         self.place = Place(folder, engine, self.key, self.account.where)
         self.jobs = jobs_of(plan)
-        self.verdict = Verdict(plan.seed, [], plan.contract, plan.postgres)
+        self.verdict = Verdict(plan.seed, [], plan.contract, plan.postgres, plan.pods)
         self.refusals: dict[str, str] = {}
         self.earlier: list[dict[str, str]] = []
-        self.sent_by_settling = 0
+        self.bereft: Counter[str] = Counter()  # fingerprint -> times that the store lost its accepted result
+        self.begun_by_settling = 0
         self._lives = 0
+        self._running: set[int] = set()  # process ids
 
     def run(self) -> History:
         """All lives, the drain, and what is left to look at."""
@@ -102,12 +61,21 @@ class Seed:
             if not life.beside:
                 self._wait(running)
                 running = []
+            if life.bereft:
+                self._lose_results()
             running.append(self._start(life))
         self._wait(running)
         self.account.calm()
         for ask in ("settle", "resume", "settle") if self.plan.settle_first else ("resume", "settle"):
             getattr(self, f"_{ask}")()
-        return self._history()
+        return history_of(self, self._left_alive())
+
+    def close(self) -> None:
+        """End every process of it that still runs."""
+        for pid in self._running:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.account.close()
 
     # ---- lives
 
@@ -118,6 +86,7 @@ class Seed:
         pid = os.fork()
         if pid == 0:
             live(self.place, self.plan, self._lives, life, self.jobs, self.account.pace, self.broken)
+        self._running.add(pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return life, pid, dilation.real()
 
@@ -131,6 +100,7 @@ class Seed:
                 done, status = os.waitpid(pid, os.WNOHANG)
                 age = dilation.real() - since
                 if done:
+                    self._running.discard(pid)
                     left.remove((life, pid, since))
                     ended.append(os.waitstatus_to_exitcode(status))
                 elif age > HANGS_AFTER_S:
@@ -154,20 +124,29 @@ class Seed:
         stopped = ", terminated" if life.interrupt_after_s is not None else ""
         self.verdict.problems.append(f"every_process_ends: one that was to {life.ask}{stopped} hung")
         self._kill(pid, "because it hung")
+        self._running.discard(pid)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _kill(self, pid: int, why: str) -> None:
         os.kill(pid, signal.SIGKILL)
         self.verdict.kills[why] += 1
 
+    def _lose_results(self) -> None:
+        """The store loses the bytes of all that was accepted."""
+        store = self.place.store()
+        for fingerprint, outputs in outputs_of(self.engine).items():
+            self.bereft[fingerprint] += 1
+            for output in outputs:
+                store.lose("images" if output["media"] == "image" else "loras", output["sha256"])
+
     # ---- the drain
 
     def _settle(self) -> None:
-        if not open_attempts(self.engine):
+        if not open_attempts(self.engine) and not self.plan.pods:
             return
-        before = self.account.sent()
+        before = attempts_begun(self.engine)
         self._well(Life("settle"))
-        self.sent_by_settling += self.account.sent() - before
+        self.begun_by_settling += attempts_begun(self.engine) - before
 
     def _resume(self) -> None:
         self._well(Life("resume", tuple(range(len(self.jobs)))))
@@ -178,117 +157,40 @@ class Seed:
         """A life that nobody kills must end well."""
         [code] = self._wait([self._start(life)])
         if code:
-            self.verdict.problems.append(
-                f"harness: the process that was to {life.ask} ended with {code}: {self._said()}"
-            )
+            said = self.place.output(self._lives).read_text()[-2000:]
+            self.verdict.problems.append(f"harness: the process that was to {life.ask} ended with {code}: {said}")
 
-    def _said(self) -> str:
-        return self.place.output(self._lives).read_text()[-2000:]
-
-    # ---- what is looked at
-
-    def _history(self) -> History:
+    def _left_alive(self) -> list[str]:
+        """What the far side still works on when all that ends by itself has ended."""
         give_up = dilation.real() + QUIET_WITHIN_S
         while (alive := self.account.alive()) and dilation.real() < give_up:
             dilation.really_sleep(0.05)
-        report = self.account.report()
-        jobs, attempts, events = read_ledger(self.engine)
-        named = {job.fingerprint(_profile(job)): job for job in self.jobs}
-        self._count(attempts, report, jobs)
-        self.verdict.problems += [f"the fake itself: {text}" for text in report["errors"]]
-        rows = {"the ledger": json.dumps([[asdict(a) for a in attempts], [asdict(e) for e in events]])}
-        printed = {path.name: path.read_text(errors="replace") for path in self.folder.glob("*.txt")}
-        return History(
-            asked={fingerprint: job.label for fingerprint, job in named.items()},
-            jobs=jobs,
-            attempts=attempts,
-            events=events,
-            remote=report["jobs"],
-            bill_usd=report["bill_usd"],
-            hidden_usd=report["hidden_usd"],
-            budgets=self.plan.budgets,
-            refusals=self.refusals,
-            alive=alive,
-            unreadable=list(self._unreadable(named)),
-            earlier=self.earlier,
-            sent_by_settling=self.sent_by_settling,
-            secrets={"the API key": self.key},
-            texts=rows | printed,
-            workers=report["workers"],
-        )
-
-    def _count(self, attempts: list[Attempt], report: dict[str, Any], jobs: dict[str, JobRecord]) -> None:
-        verdict, remote = self.verdict, report["jobs"]
-        verdict.faults.update(report["faults"])
-        for line in self.place.hits.read_text().splitlines() if self.place.hits.exists() else []:
-            _, _, word = line.partition(" ")
-            killed = word.startswith("KILL ")
-            (verdict.kills if killed else verdict.hits)[word.removeprefix("KILL ")] += 1
-        verdict.jobs, verdict.accepted = len(self.jobs), sum(job.accepted_attempt is not None for job in jobs.values())
-        verdict.refused = len(self.refusals)
-        verdict.attempts, verdict.remote = len(attempts), len(remote)
-        verdict.presumed = sum(attempt.cost_basis == "presumed" for attempt in attempts)
-        verdict.booked_usd = sum(attempt.cost_usd for attempt in attempts)
-        verdict.billed_usd, verdict.hidden_usd = report["bill_usd"], report["hidden_usd"]
-        verdict.executed_usd = sum(job.executed_usd for job in remote)
-        verdict.wasted_usd = verdict.executed_usd - _useful_usd(attempts, remote, jobs)
-
-    def _unreadable(self, named: dict[str, Job]) -> Iterator[str]:
-        """Read every accepted output as a later stage would."""
-        store = self.place.store()
-        for fingerprint, outputs in outputs_of(self.engine).items():
-            job = named[fingerprint]
-            if [output["name"] for output in outputs] != [spec.name for spec in job.outputs]:
-                yield f"{job.label}: its accepted outputs are {[output['name'] for output in outputs]}"
-            for output, spec in zip(outputs, job.outputs, strict=False):
-                try:
-                    data = store.get("images" if spec.media == "image" else "loras", output["sha256"])
-                    if spec.media == "image":
-                        images.decode(data, size=(spec.width, spec.height))
-                except (StorageError, images.ImageRejected) as error:
-                    yield f"{job.label}: {error}"
+        return alive
 
 
 def run_seed(seed: int, *, servers: Servers, broken: str = "", keep: bool = False) -> Verdict:
     """Run one seed and judge it; `keep` leaves its folder where it is, named in the verdict."""
     assert threading.active_count() == 1, "this process forks: it must have no thread"
     begun, used = dilation.real(), _cpu_s()
-    plan = plan_of(seed)
-    if plan.postgres and not servers.postgres:
-        plan = replace(plan, postgres=False)
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir=MEMORY if MEMORY.is_dir() else None))
-    with servers.database(plan, folder) as engine:
-        one = Seed(plan, folder, engine, broken)
-        try:
-            history = one.run()
-        finally:
-            one.account.close()
-    verdict = one.verdict
-    verdict.problems += check(history)
-    verdict.wall_s, verdict.cpu_s = dilation.real() - begun, _cpu_s() - used
-    if keep:
-        (folder / "story.txt").write_text(f"{plan}\n\n{history.story()}\n" + "\n".join(verdict.problems))
-        verdict.folder = str(folder)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return verdict
-
-
-def _profile(job: Job) -> str:
-    """What the killed process puts into a fingerprint beside the job."""
-    service = Service("http://127.0.0.1/v2", "no-key")
-    return RunPodBackend(service, Endpoints(ENDPOINT), OfficialContract(), "comfyui").profile(job)
-
-
-def _useful_usd(attempts: list[Attempt], remote: list[RemoteJob], jobs: dict[str, JobRecord]) -> float:
-    """What was executed once for each accepted result: the dearest of its runs, the others were for nothing."""
-    job_of = {attempt.id.replace("-", "")[:12]: attempt.fingerprint for attempt in attempts}
-    dearest: dict[str, float] = {}
-    for job in remote:
-        fingerprint = job_of.get(job.attempt.replace("-", "")[:12], "")
-        if (row := jobs.get(fingerprint)) is not None and row.accepted_attempt is not None:
-            dearest[fingerprint] = max(dearest.get(fingerprint, 0.0), job.executed_usd)
-    return sum(dearest.values())
+    plan = servers.can(plan_of(seed))
+    folder = Path(tempfile.mkdtemp(prefix=f"{seed}-", dir=servers.template.parent))
+    try:
+        with servers.database(plan, folder) as engine:
+            one = Seed(plan, folder, engine, broken)
+            try:
+                history = one.run()
+            finally:
+                one.close()
+        verdict = one.verdict
+        verdict.problems += check(history)
+        verdict.wall_s, verdict.cpu_s = dilation.real() - begun, _cpu_s() - used
+        if keep:
+            (folder / "story.txt").write_text(f"{plan}\n\n{history.story()}\n" + "\n".join(verdict.problems))
+            verdict.folder = str(folder)
+        return verdict
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _cpu_s() -> float:

@@ -17,6 +17,8 @@ from resources.gpu.tables import attempts as attempts_table
 from resources.gpu.tables import events as events_table
 from resources.gpu.tables import jobs as jobs_table
 
+POD = "pod"  # the endpoint of a RemoteJob that is a pod
+
 
 @dataclass(frozen=True)
 class Event:
@@ -41,7 +43,10 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job that the far side accepted, and what it cost there; `attempt` is the id, or the first 12 digits of it."""
+    """A job that the far side accepted, and what it cost there; `attempt` is the id, or the first 12 digits of it.
+
+    A pod is one too, its endpoint is POD: `executed_usd` is its whole rent, at `usd_per_s`.
+    """
 
     id: str
     endpoint: str
@@ -53,6 +58,8 @@ class RemoteJob:
     ended: float | None = None  # None: it has not, or the far side forgot it before
     executed_usd: float = 0.0  # all executions alone, without starts and idle time
     hidden_usd: float = 0.0  # runs that no answer of the API tells of: twins, and those before a requeue
+    usd_per_s: float = 0.0
+    vanished: bool = False  # somebody else deleted the pod: from then on nothing tells that it ever was
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,11 @@ class History:
     hidden_usd: float = 0.0  # of it for what no answer of the API tells of: such runs, and workers too early or in vain
     budgets: Budgets = field(default_factory=lambda: Budgets(1_000.0))
     refusals: dict[str, str] = field(default_factory=dict)  # fingerprint -> what the last caller was told
+    bereft: dict[str, int] = field(default_factory=dict)  # fingerprint -> times that the store lost what was accepted
     alive: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)  # accepted outputs that the store cannot give back
     earlier: list[dict[str, str]] = field(default_factory=list)  # after each life: fingerprint -> accepted attempt
-    sent_by_settling: int = 0  # jobs that the far side accepted while only leftovers were settled
+    begun_by_settling: int = 0  # attempts that began while only leftovers were settled
     secrets: dict[str, str] = field(default_factory=dict)  # name -> what must be nowhere
     texts: dict[str, str] = field(default_factory=dict)  # name -> all that was printed, logged, stored
     workers: list[RemoteWorker] = field(default_factory=list)
@@ -90,6 +98,24 @@ class History:
     def of(self, fingerprint: str) -> list[Attempt]:
         """The attempts of a job, oldest first."""
         return [attempt for attempt in self.attempts if attempt.fingerprint == fingerprint]
+
+    def untold_usd(self, job: RemoteJob) -> float:
+        """Of a job's cost, what only the reconciled bill tells: hidden runs, a pod between its attempt's end and the
+        sweep, and a pod that had vanished before anybody learned its id.
+        """
+        sender = self.attempt_of(job)
+        if job.endpoint != POD or sender is None or sender.settled_at is None:
+            return job.hidden_usd
+        if job.vanished and sender.remote_id is None:
+            return job.executed_usd
+        if job.ended is None or job.ended <= sender.settled_at:
+            return 0.0
+        return (job.ended - sender.settled_at + 1.0) * job.usd_per_s  # a second begun is billed whole
+
+    @property
+    def untold_total_usd(self) -> float:
+        """The same of everything."""
+        return self.hidden_usd + sum(self.untold_usd(job) for job in self.remote if job.endpoint == POD)
 
     def story(self) -> str:
         """All of it for a person, in the order of time."""
@@ -146,6 +172,12 @@ def outputs_of(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
     with reading(engine) as db:
         rows = db.execute(sa.select(jobs_table.c.fingerprint, jobs_table.c.result))
         return {row[0]: row[1] for row in rows if row[1]}
+
+
+def attempts_begun(engine: sa.Engine) -> int:
+    """How many attempts there are, however they ended."""
+    with reading(engine) as db:
+        return int(db.execute(sa.select(sa.func.count()).select_from(attempts_table)).scalar_one())
 
 
 def open_attempts(engine: sa.Engine) -> int:

@@ -7,7 +7,7 @@ account and worker.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from resources.gpu import faultpoints as points
@@ -16,12 +16,14 @@ from resources.gpu.policy import Policy
 
 SPEED = 40.0
 MAX_JOBS = 6
+POD_SHARE = 0.15  # of seeds
 NO_LIMIT_USD = 1_000.0
 EXPOSURE_USD = (60.0 + 600.0 + 5.0) * 0.00031  # run limit, longest start, idle timeout: backend.estimate at our rate
 Contract = Literal["official", "ours"]
 Ask = Literal["run", "submit", "settle", "resume"]
 Rules = list[tuple[str, str, dict[str, Any]]]  # operation, action, options of a fault rule
 
+RUN_ID = "chaos-run"  # of every life: one run, taken up again and again
 POLICY = Policy(
     queue_limit_s=60.0,
     run_limit_s=60.0,
@@ -32,6 +34,9 @@ POLICY = Policy(
     diagnose_after_s=10.0,
     poll_min_s=0.25,
 )
+
+
+POD_POLICY = replace(POLICY, unknown_wait_s=80.0)  # as in production, longer than a pod's name may stay unlisted
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Life:
     kill_after_s: float | None = None  # or so long after its start
     interrupt_after_s: float | None = None  # SIGINT, as when a run is terminated
     beside: bool = False  # starts while the life before it still goes on
+    bereft: bool = False  # before it starts, the store loses the bytes of an accepted result
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,19 @@ class Plan:
     webhook: bool
     jobs: int
     training: bool  # the last job trains a LoRA
+    pods: bool  # on a pod of its own
     budgets: Budgets
     lives: tuple[Life, ...]
     rules: Rules
     mode: str  # how workers come up until faults end
     settle_first: bool  # reconciled before the jobs are asked for again
     settings: dict[str, Any] = field(default_factory=dict)  # of the endpoints
+    pod_settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Policy:
+        """The runner's."""
+        return POD_POLICY if self.pods else POLICY
 
 
 # What must go wrong for a point to be reached at all. Scripts belong to jobs, the others to calls.
@@ -78,8 +91,29 @@ RECIPES: dict[str, Rules] = {
     points.CANCEL_SENT: [("job", "script", {"stuck": True, "probability": 0.5})],
     points.ENDED: [("job", "script", {"error": "boom", "deliver": False, "probability": 0.6})],
     points.OBSERVED_QUEUED: [],
+    points.AFTER_FETCH: [("job", "script", {"damage": "truncated", "probability": 0.4})],
 }
-_RARE = (points.FOUND, points.PRESUMED_LOST, points.OBSERVED_LOST, points.OBSERVED_CANCELLED, points.CANCEL_SENT)
+_RARE = (
+    points.FOUND,
+    points.PRESUMED_LOST,
+    points.OBSERVED_LOST,
+    points.OBSERVED_CANCELLED,
+    points.CANCEL_SENT,
+    points.BEFORE_REPLACE,
+    points.REPLACED,
+)
+_REPLACING = (points.BEFORE_REPLACE, points.REPLACED)
+_LOST_POD: Rules = [("pods.create", "drop_response", {"probability": 0.7})]
+POD_RECIPES: dict[str, Rules] = {  # a pod in doubt is looked for by name: only a list that fails leaves the doubt
+    points.OUTCOME_UNKNOWN: [*_LOST_POD, ("pods.list", "answer", {"status": 503, "body": {}, "times": 12})],
+    points.FOUND: [*_LOST_POD, ("pods.list", "answer", {"status": 503, "body": {}, "times": 12})],
+}
+POD_FATES: dict[str, dict[str, float]] = {  # shares of pods
+    points.OBSERVED_FAILED: {"crash": 0.7},
+    points.ENDED: {"crash": 0.7},
+    points.OBSERVED_LOST: {"vanish": 0.7},
+    points.CANCEL_SENT: {"stick": 0.7},
+}
 
 _SECONDS = 1.0 / SPEED  # rules wait in real seconds
 CALL_FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -108,6 +142,21 @@ CALL_FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("files", "answer", {"status": 503, "body": "<Error/>", "content_type": "application/xml"}),
     ("files", "drop_response", {}),
 )
+POD_FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("pods.create", "done_but", {"status": 500, "body": {"title": "unexpected error", "status": 500}}),
+    ("pods.create", "drop_response", {}),
+    ("pods.create", "cut_response", {}),
+    ("pods.create", "drop_request", {}),
+    ("pods.create", "answer", {"status": 503, "body": {"title": "unavailable", "status": 503}}),
+    ("pods.create", "answer", {"status": 400, "body": {"title": "no instances", "status": 400}, "times": 2}),
+    ("pods.list", "answer", {"status": 503, "body": {"title": "unavailable", "status": 503}}),
+    ("pods.list", "drop_response", {}),
+    ("pods.list", "truncate", {"keep": 12}),
+    ("pods.get", "answer", {"status": 500, "body": {"title": "unexpected error", "status": 500}}),
+    ("pods.delete", "answer", {"status": 500, "body": {"title": "unexpected error", "status": 500}, "times": 8}),
+    ("pods.delete", "done_but", {"status": 502, "body": "<html>bad gateway</html>", "content_type": "text/html"}),
+    ("pods.delete", "drop_response", {}),
+)
 JOB_FAULTS: tuple[dict[str, Any], ...] = (
     {"kill_at_s": [0.5]},
     {"kill_at_s": [0.3, 0.4]},
@@ -134,16 +183,19 @@ JOB_FAULTS: tuple[dict[str, Any], ...] = (
 
 
 def plan_of(seed: int) -> Plan:
-    """The plan of a seed. Each seed aims its first kill at one fault point; 20 seeds in a row aim at all."""
+    """The plan of a seed. Each seed aims its first kill at one fault point; as many seeds in a row aim at all."""
     draw = random.Random(f"chaos {seed}")
     aim = points.POINTS[seed % len(points.POINTS)]
-    contract: Contract = "ours" if aim == points.FOUND or draw.random() < 0.5 else "official"
+    pods = draw.random() < POD_SHARE and aim != points.PRESUMED_LOST  # whether a name was created can be found out
+    contract: Contract = "ours" if pods or aim == points.FOUND or draw.random() < 0.5 else "official"
     if aim == points.PRESUMED_LOST:
         contract = "official"
-    jobs = draw.randint(3, MAX_JOBS)
-    rules: Rules = list(RECIPES.get(aim, []))
+    jobs = draw.randint(2, 3) if pods else draw.randint(3, MAX_JOBS)
+    rules: Rules = list((POD_RECIPES if pods else RECIPES).get(aim, []))
     for fault in draw.sample(CALL_FAULTS, draw.randint(1, 4)):
         rules.append((fault[0], fault[1], {"probability": draw.choice((0.1, 0.3)), **fault[2]}))
+    for fault in draw.sample(POD_FAULTS, draw.randint(1, 3)) if pods else ():
+        rules.append((fault[0], fault[1], {"probability": draw.choice((0.2, 0.5)), **fault[2]}))
     for fate in draw.sample(JOB_FAULTS, draw.randint(0, 3)):
         rules.append(("job", "script", {"probability": draw.choice((0.15, 0.4)), **fate}))
     return Plan(
@@ -152,9 +204,10 @@ def plan_of(seed: int) -> Plan:
         postgres=draw.random() < 0.15,
         webhook=aim != points.PRESUMED_LOST and draw.random() < 0.3,
         jobs=jobs,
-        training=contract == "ours" and draw.random() < 0.4,
-        budgets=_budgets(draw, aim),
-        lives=tuple(_lives(draw, aim, jobs)),
+        training=pods or (contract == "ours" and draw.random() < 0.3),
+        pods=pods,
+        budgets=_budgets(draw, aim, pods=pods),
+        lives=tuple(_lives(draw, aim, jobs, pods=pods)),
         rules=rules,
         mode=draw.choice(("ok",) * 8 + ("no_capacity", "throttled")) if aim in _EARLY else "ok",
         settle_first=draw.random() < 0.5,
@@ -165,16 +218,23 @@ def plan_of(seed: int) -> Plan:
             "pull_s": draw.choice((0.0, 2.0)),
             "exec_s": draw.choice(((0.3, 1.0), (1.0, 4.0))),
         },
+        pod_settings={
+            "provision_s": draw.choice((1.0, 4.0)),
+            "start_s": draw.choice((2.0, 8.0)),
+            "exec_s": draw.choice(((2.0, 5.0), (5.0, 15.0))),
+            "exits_after": draw.random() < 0.5,
+            **POD_FATES.get(aim, draw.choice(({}, {}, {"crash": 0.3}, {"vanish": 0.3}, {"stick": 0.3}))),
+        },
     )
 
 
 _EARLY = (points.INTENT_COMMITTED, points.BEFORE_SUBMIT, points.AFTER_SUBMIT, points.REMOTE_ID_RECORDED)
 
 
-def _budgets(draw: random.Random, aim: str) -> Budgets:
+def _budgets(draw: random.Random, aim: str, *, pods: bool) -> Budgets:
     """Mostly roomy; sometimes too small for all jobs at once, by day, by character or by run."""
     tight = draw.choice((2.5, 4.5)) * EXPOSURE_USD
-    which = draw.random() if aim in _EARLY else 1.0
+    which = draw.random() if aim in _EARLY and not pods else 1.0
     return Budgets(
         daily_usd=tight if which < 0.2 else NO_LIMIT_USD,
         character_usd=tight if 0.2 <= which < 0.3 else None,
@@ -182,13 +242,17 @@ def _budgets(draw: random.Random, aim: str) -> Budgets:
     )
 
 
-def _lives(draw: random.Random, aim: str, jobs: int) -> list[Life]:
-    everything = tuple(range(jobs))
+def _lives(draw: random.Random, aim: str, jobs: int, *, pods: bool) -> list[Life]:
+    """The first life dies at `aim`; with pods it is about the training alone, so that a pod is what is killed there."""
+    mine = (jobs - 1,) if pods else tuple(range(jobs))
     late_s = draw.choice((0.0, draw.uniform(0.1, 2.0))) if aim == points.BEFORE_SUBMIT else 0.0
-    first = Life("run", everything, kill_at=aim, nth=1 if aim in _RARE else draw.randint(1, 3), late_s=late_s)
+    nth = 1 if pods or aim in _RARE else draw.randint(1, 3)
+    first = Life("run", mine, kill_at=aim, nth=nth, late_s=late_s, bereft=aim in _REPLACING)
     if aim == points.LEASE_TAKEN:  # somebody must have begun it before
-        before = Life("run", everything, kill_at=draw.choice(_EARLY[:3]))
-        return [before, Life("run", everything, kill_at=aim), *_more(draw, jobs)]
+        before = Life("run", mine, kill_at=draw.choice(_EARLY[:3]))
+        return [before, first, *_more(draw, jobs)]
+    if aim in _REPLACING:  # and have ended it
+        return [Life("run", mine), first, *_more(draw, jobs)]
     return [first, *_more(draw, jobs)]
 
 

@@ -1,6 +1,7 @@
 """A store whose far half is the fake's own: workers put results there by URL, and it survives every kill.
 
-Belongs here: what `SigningStore` asks, over plain HTTP. Signatures are the S3 store's business and tested with it.
+Belongs here: what `SigningStore` asks, over plain HTTP. How URLs are signed is the S3 store's business and tested with
+it; here they carry a word that stands for a signature, so that it can be looked for where it must not be.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ if TYPE_CHECKING:
 
 
 class ResultStore(FileStore):
-    """Objects in a folder, workers' results under `files_url`."""
+    """Objects in a folder, workers' results under `files_url`; `signature` is in every signed URL."""
 
-    def __init__(self, root: Path, files_url: str) -> None:
+    def __init__(self, root: Path, files_url: str, signature: str) -> None:
         super().__init__(root)
-        self.files_url = files_url
+        self.files_url, self._signature = files_url, signature
         self._http: httpx.Client | None = None
 
     def sign_get(self, kind: str, sha256: str, *, seconds: int) -> str:
         """Where a worker would read an object; the scripted ones read none."""
-        return f"{self.files_url}/{kind}/{sha256}"
+        return self._signed(f"{kind}/{sha256}")
 
     def sign_result(self, fingerprint: str, attempt_id: str, names: Sequence[str], *, seconds: int) -> ResultUrls:
         """The URLs for one attempt's results."""
-        manifest = f"{self.files_url}/results/{fingerprint}/result.json"
-        files = {name: f"{self.files_url}/{_place(fingerprint, attempt_id, name)}" for name in names}
+        manifest = self._signed(_manifest(fingerprint))
+        files = {name: self._signed(_place(fingerprint, attempt_id, name)) for name in names}
         return ResultUrls(manifest, manifest, files)
 
     def result(self, fingerprint: str) -> bytes | None:
         """The `result.json` that a worker left."""
-        return self._read(f"results/{fingerprint}/result.json")
+        return self._ask("GET", _manifest(fingerprint))
 
     def result_file(self, fingerprint: str, attempt_id: str, name: str, *, max_bytes: int) -> bytes:
         """One raw result. Raises ObjectMissing, StorageError."""
-        data = self._read(_place(fingerprint, attempt_id, name))
+        data = self._ask("GET", _place(fingerprint, attempt_id, name))
         if data is None:
             raise ObjectMissing(f"{name} of attempt {attempt_id} is not in the store.")
         if len(data) > max_bytes:
@@ -47,27 +48,41 @@ class ResultStore(FileStore):
         return data
 
     def forget_result(self, fingerprint: str) -> None:
-        """Nothing is forgotten here: the checker may want to look."""
+        """Delete the manifest first, then the files of every attempt."""
+        self._ask("DELETE", _manifest(fingerprint))
+        self._ask("DELETE", f"results/{fingerprint}")
+
+    def lose(self, kind: str, sha256: str) -> None:
+        """An object's bytes are gone, as after a restored backup: nobody but the harness does that."""
+        self._path(kind, sha256).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the connections to it."""
         if self._http is not None:
             self._http.close()
 
-    def _read(self, place: str) -> bytes | None:
+    def _signed(self, place: str) -> str:
+        return f"{self.files_url}/{place}?X-Amz-Signature={self._signature}"
+
+    def _ask(self, method: str, place: str) -> bytes | None:
+        """The object's bytes (none of a DELETE); None where there is no such object."""
         import httpx
 
         if self._http is None:
             self._http = httpx.Client(trust_env=False, verify=False)  # loopback, no TLS
         try:
-            answer = self._http.get(f"{self.files_url}/{place}")
+            answer = self._http.request(method, f"{self.files_url}/{place}")
         except httpx.HTTPError as error:
             raise StoreUnreachable(f"the store does not answer: {error}") from error
         if answer.status_code == 404:
             return None
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise StoreUnreachable(f"the store answers {answer.status_code}")
         return answer.content
+
+
+def _manifest(fingerprint: str) -> str:
+    return f"results/{fingerprint}/result.json"
 
 
 def _place(fingerprint: str, attempt_id: str, name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -35,6 +35,10 @@ class Servers:
         self._file = str(self.template)
         self.sqlite = open_engine(f"sqlite:///{self.template}")
         sa.event.listen(self.sqlite, "do_connect", self._point)
+
+    def can(self, plan: Plan) -> Plan:
+        """The plan as it can be carried out here: on SQLite where there is no Postgres."""
+        return plan if self.postgres else replace(plan, postgres=False)
 
     @contextmanager
     def database(self, plan: Plan, folder: Path) -> Iterator[sa.Engine]:

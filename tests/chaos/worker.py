@@ -31,10 +31,11 @@ from resources.storage import StorageError
 from tests.chaos import dilation
 from tests.chaos.account import ENDPOINT
 from tests.chaos.broken import BROKEN
-from tests.chaos.plan import POLICY, Life, Plan
+from tests.chaos.plan import RUN_ID, Life, Plan
 from tests.chaos.results import ResultStore
 
 SETTLED_WITHIN_S = 400.0  # dilated; the longest thing to wait for is a ttl
+TRAINER = "registry.example/ryla/trainer:1"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ class Place:
 
     def store(self) -> ResultStore:
         """The store; workers of ours leave their results behind it."""
-        return ResultStore(self.folder / "store", self.where["files_url"])
+        return ResultStore(self.folder / "store", self.where["files_url"], self.signature)
+
+    @property
+    def signature(self) -> str:
+        """What stands for the signature in every signed URL."""
+        return f"signed-by-{self.key}"[::-1]
 
 
 def live(place: Place, plan: Plan, number: int, life: Life, jobs: list[Job], pace: dilation.Pace, broken: str) -> None:
@@ -71,6 +77,7 @@ def live(place: Place, plan: Plan, number: int, life: Life, jobs: list[Job], pac
         with place.output(number).open("ab", buffering=0) as out:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         assert "dagster" not in sys.modules, "the killed process must be free of Dagster"
@@ -125,10 +132,11 @@ def runner_of(place: Place, plan: Plan) -> Runner:
         endpoints=Endpoints(image=ENDPOINT, training=ENDPOINT),
         store=store if plan.contract == "ours" else None,
         engine="comfyui",
-        policy=POLICY,
+        policy=plan.policy,
+        training_image=TRAINER if plan.pods else "",
     )
     ledger = Ledger(place.engine, clock=time.time)
-    return Runner(ledger, backend, store, plan.budgets, POLICY, webhook_url=place.where["webhook_url"])
+    return Runner(ledger, backend, store, plan.budgets, plan.policy, webhook_url=place.where["webhook_url"])
 
 
 def _act(runner: Runner, life: Life, jobs: list[Job]) -> dict[str, str]:
@@ -139,13 +147,14 @@ def _act(runner: Runner, life: Life, jobs: list[Job]) -> dict[str, str]:
     if life.ask == "submit":
         for job in jobs:
             with contextlib.suppress(GpuError, StorageError):
-                runner.submit(job, run_id="chaos-run")
-        with contextlib.suppress(BackendUnavailable):
-            runner.collect("image")
+                runner.submit(job, run_id=RUN_ID)
+        for kind in ("image", "training"):
+            with contextlib.suppress(BackendUnavailable):
+                runner.collect(kind)
         return {}
     told = {}
     try:
-        runner.run(jobs, run_id="chaos-run")
+        runner.run(jobs, run_id=RUN_ID)
     except (GpuError, StorageError):
         if life.ask == "resume":  # the error is the first job's: the others are asked one by one
             told = {job.fingerprint(runner.backend.profile(job)): _told(runner, job) for job in jobs}
@@ -154,16 +163,20 @@ def _act(runner: Runner, life: Life, jobs: list[Job]) -> dict[str, str]:
 
 def _told(runner: Runner, job: Job) -> str:
     try:
-        runner.run([job], run_id="chaos-run")
+        runner.run([job], run_id=RUN_ID)
     except (GpuError, StorageError) as error:
         return str(error)
     return ""
 
 
 def _settle(runner: Runner) -> None:
-    """Look at what is open until nothing is, as the sweep does every minute."""
+    """Look at what is open until nothing is, and remove pods that nobody waits for, as the upkeep does every minute."""
     give_up = time.monotonic() + SETTLED_WITHIN_S
-    while runner.ledger.open_attempts() and time.monotonic() < give_up:
+    while time.monotonic() < give_up:
         with contextlib.suppress(BackendUnavailable):
             runner.settle_open()
+        with contextlib.suppress(BackendUnavailable):
+            runner.sweep()
+        if not runner.ledger.open_attempts():
+            break
         time.sleep(2.0)

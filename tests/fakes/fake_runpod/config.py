@@ -68,29 +68,39 @@ class PodSettings:
     engine: Engine = "scripted"
     exec_s: tuple[float, float] = (30.0, 30.0)
     no_capacity: tuple[str, ...] = ()  # GPU type ids that answer 400
-    exits_after: bool = True  # the container ends with its command [infer]: else it stays RUNNING
+    stick: float = 0.0  # share of pods that never get past PROVISIONING (C6)
+    crash: float = 0.0  # share whose command ends in the middle of its work, without a word (T2)
+    vanish: float = 0.0  # share that somebody deletes in the middle of their work
+    exits_after: bool = True  # the container ends with its command, else its pod stays RUNNING  # 5 [infer]
 
 
 @dataclass
 class Switches:
-    """What nobody documents: each is one reading of it, all marked [infer] in the notes' sections 1, 7 and 9."""
+    """What nobody documents, or what was seen to differ: each value is one reading of it (facts 1, 7 and 9).
 
-    webhook_on: tuple[str, ...] = ("COMPLETED", "FAILED")  # terminal states that call the webhook
-    ttl_in_queue: Literal["timed_out", "deleted"] = "timed_out"  # what a job becomes that waited longer than its ttl
-    ttl_running_stops: bool = True  # a job deleted while it runs also frees its worker
-    cancel_stops_worker: bool = True  # False: the handler goes on, and its files arrive  (F15)
-    timeout_stops_worker: bool = True
-    oversize: Literal["no_output", "stale"] = "no_output"  # a result that is too large (F8: #309, #129)
-    policy_out_of_bounds: Literal["reject", "clamp"] = "reject"
-    too_large_status: int = 400
-    error_object_as: Literal["string", "object"] = "string"  # how a handler's {"error": {...}} shows in the status
-    health_keys: Literal["all", "documented"] = "all"
-    started_status: str = "IN_PROGRESS"  # "RUNNING" is listed in job-states.mdx
-    late_progress_regresses: bool = True  # runpod-python #250 [issue]
-    rate_limits: bool = True
-    rate_headers: bool = False  # the job host documents none
-    run_says: str = "IN_QUEUE"  # what the answer to /run says
-    ids_end: str = "-u1"  # -e1, -e2 are seen too
+    tests/contracts/test_runpod_infer.py plays every reading of every switch against the product.
+    """
+
+    webhook_on: tuple[str, ...] = ("COMPLETED", "FAILED")  # terminal states that call the webhook  # 1 [infer]
+    ttl_in_queue: Literal["timed_out", "deleted"] = "timed_out"  # a job that waited longer than its ttl  # 1 [infer]
+    ttl_running_stops: bool = True  # a job deleted while it runs also frees its worker  # 0.7 [infer]
+    cancel_stops_worker: bool = True  # False: the handler goes on, and its files arrive  # 7 F15 [infer]
+    cancel_of_ended: Literal["its_status", "cancelled", "refused"] = "its_status"  # what /cancel says then  # 1 [infer]
+    timeout_stops_worker: bool = True  # False: it goes on past executionTimeout  # 7 F9 [infer]
+    oversize: Literal["no_output", "stale"] = "no_output"  # a result that is too large  # 7 F8 [issue #309, #129]
+    policy_out_of_bounds: Literal["reject", "clamp"] = "reject"  # 1 [infer]
+    too_large_status: Literal[400, 413] = 400  # of a request that is too large  # 1 [infer]
+    error_object_as: Literal["string", "object"] = "string"  # how {"error": {...}} shows in the status  # 1 [infer]
+    errors_as: Literal["json", "text"] = "json"  # bodies of 4xx of the jobs host, which have no schema  # 1 [infer]
+    health_keys: Literal["all", "documented"] = "all"  # 1 [infer]
+    started_status: Literal["IN_PROGRESS", "RUNNING"] = "IN_PROGRESS"  # job-states.mdx lists both  # 1 [infer]
+    late_progress_regresses: bool = True  # an update after the end  # 1 [issue runpod-python #250]
+    rate_limits: bool = True  # they are enforced as documented  # 1 [infer]
+    rate_headers: bool = False  # the job host's 429 says when to come back  # 1 [infer]
+    run_says: Literal["IN_QUEUE", "IN_PROGRESS"] = "IN_QUEUE"  # the answer to /run  # 1, 8 S13 [infer]
+    ids_end: Literal["-u1", "-e1", "-e2"] = "-u1"  # 1 [infer]
+    pods_billed_from: Literal["creation", "running"] = "creation"  # 6 [infer]
+    v1_status: Literal[410, 404] = 410  # the last words of the retired control API  # 0.1, 8 C10 [infer]
 
 
 @dataclass

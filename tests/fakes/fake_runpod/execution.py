@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.fake_runpod import engine, pictures, webhooks
-from tests.fakes.fake_runpod.config import RUN_BYTES, RUNSYNC_BYTES
+from tests.fakes.fake_runpod.config import RUN_BYTES, RUNSYNC_BYTES, Switches
 from tests.fakes.fake_runpod.state import NOTHING, Job, Run, shown_error
 from tests.fakes.fake_runpod.world import Executed, World
 
@@ -64,9 +64,18 @@ def finish(world: World, pool: Pool, run: Run, output: Any, error: Any = None) -
         without = script.drop_output or (script.error is not None and script.output is NOTHING)
         if without or script.end in ("TIMED_OUT", "CANCELLED"):
             output = NOTHING
-        _settle(world, job, output, script.error if script.error is not None else error)
-        end(world, pool, job, script.end or ("FAILED" if job.error is not None else "COMPLETED"))
+        run.unheard = too_large(job, output) and world.config.switches.oversize == "stale"
+        if not run.unheard:
+            _settle(job, output, script.error if script.error is not None else error, world.config.switches)
+            end(world, pool, job, script.end or ("FAILED" if job.error is not None else "COMPLETED"))
     pool.free(run.worker)
+
+
+def too_large(job: Job, output: Any) -> bool:
+    """A result that the service refuses; its worker logs that and goes on.  # runpod facts 1 [doc], 7 F8 [issue]"""
+    if job.script.unlimited or output is NOTHING or output is None:
+        return False
+    return len(json.dumps(output)) > (RUNSYNC_BYTES if job.sync else RUN_BYTES)
 
 
 def end(world: World, pool: Pool, job: Job, status: str) -> None:
@@ -166,23 +175,22 @@ def _delivered(world: World, pool: Pool, run: Run, put: Future[Any]) -> None:
 
 def _time_out(world: World, pool: Pool, run: Run) -> None:
     job = run.job
-    if not run.live or job.script.hang or job.terminal or job.gone or not job.runs or run is not job.runs[-1]:
+    over = job.script.hang or job.terminal or job.gone or not job.runs or run is not job.runs[-1]
+    if over or not (run.live or run.unheard):
         return
     end(world, pool, job, "TIMED_OUT")
     abandon(world, pool, job, stop=world.config.switches.timeout_stops_worker)
 
 
-def _settle(world: World, job: Job, output: Any, error: Any) -> None:
+def _settle(job: Job, output: Any, error: Any, switches: Switches) -> None:
     """What of a result the service keeps.  # runpod facts 1, 3.3, 7 F8 [code] [issue]"""
     if isinstance(output, dict) and "error" in output and error is None:
         output = dict(output)
         error = output.pop("error")
         output = output or NOTHING
-    as_string = world.config.switches.error_object_as == "string"
-    job.error = None if error is None else shown_error(error, as_string=as_string)
-    limit = RUNSYNC_BYTES if job.sync else RUN_BYTES
-    if not job.script.unlimited and output is not NOTHING and output is not None and len(json.dumps(output)) > limit:
-        output = NOTHING  # refused with 400; the worker logs it and goes on
+    job.error = None if error is None else shown_error(error, as_string=switches.error_object_as == "string")
+    if too_large(job, output):
+        output = NOTHING
     job.output = NOTHING if output is None and job.error is not None else output
     job.stream += job.script.chunks
 

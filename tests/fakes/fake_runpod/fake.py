@@ -126,7 +126,7 @@ class FakeRunPod:
 
     @property
     def files_url(self) -> str:
-        """An unsigned object store: PUT and GET {files_url}/NAME; its content is `world.files`."""
+        """An unsigned object store: PUT, GET and DELETE {files_url}/NAME; its content is `world.files`."""
         return f"{self.world.base_url}/files"
 
     @property

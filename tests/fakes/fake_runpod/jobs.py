@@ -1,6 +1,6 @@
 """The jobs of all endpoints as their API treats them: accepted, looked up, cancelled, retried, forgotten.
 
-Belongs here: limits, policy, ttl, retention, and the sentences of refusals (their shape is [infer] but for `wait`).
+Belongs here: limits, policy, ttl, retention, and the sentences of refusals, which nobody documents but for `wait`.
 Does not belong here: HTTP.
 """
 
@@ -32,7 +32,7 @@ class Jobs:
         self.world = world
 
     def pool(self, endpoint: str) -> Pool:
-        """The endpoint, or a 404 that looks like any other.  # runpod facts 1 [infer]"""
+        """The endpoint, or a 404 that looks like any other.  # runpod facts 1 [infer: errors_as]"""
         if endpoint not in self.world.pools:
             raise Refused(404, "endpoint not found")
         return self.world.pools[endpoint]
@@ -57,6 +57,7 @@ class Jobs:
             low_priority=bool(policy.get("lowPriority", False)),
             webhook=str(envelope.get("webhook") or ""),
             sync=sync,
+            running_word=world.config.switches.started_status,
         )
         call = Call("job", endpoint, job.id, envelope["input"])
         fate: dict[str, Any] = world.faults.fate(call, world.elapsed)
@@ -94,11 +95,13 @@ class Jobs:
         return body
 
     def cancel(self, endpoint: str, job_id: str) -> dict[str, Any]:
-        """CANCELLED at once, queued or running; a finished job says what it is [infer]."""
-        job = self.find(endpoint, job_id)
+        """CANCELLED at once, queued or running [doc]; after its end  # runpod facts 1 [infer: cancel_of_ended]"""
+        job, says = self.find(endpoint, job_id), self.world.config.switches.cancel_of_ended
         if not job.terminal:
             self.cancelled(job)
-        return {"id": job.id, "status": job.status}
+        elif says == "refused":
+            raise Refused(400, f"job {job.id} is {job.status}; it cannot be cancelled")
+        return {"id": job.id, "status": "CANCELLED" if says == "cancelled" else job.status}
 
     def cancelled(self, job: Job) -> None:
         """Somebody cancelled it."""
@@ -142,12 +145,6 @@ class Jobs:
                 "throttled": states["throttled"], "unhealthy": states["unhealthy"],
             }  # fmt: skip
         return {"jobs": jobs, "workers": workers}
-
-    def requests(self, endpoint: str) -> dict[str, Any]:
-        """Undocumented body: ids and states [infer]."""
-        self.pool(endpoint)
-        mine = [job for job in self.world.jobs.values() if job.endpoint == endpoint and not job.gone]
-        return {"requests": [{"id": job.id, "status": job.status} for job in mine]}
 
     def _plan(self, job: Job) -> None:
         """What its script lets happen to it at fixed times."""

@@ -37,6 +37,8 @@ class Pod:
     result: Any = None
     stuck: bool = False  # never gets past PROVISIONING (C6)
     foreign: bool = False  # somebody else's: neither counted as alive nor billed (C9)
+    cut: str = ""  # the status that it gets in the middle of its work, if it gets so far
+    cut_short: bool = False  # it did
     events: list[Event] = field(default_factory=list)
 
 
@@ -49,13 +51,23 @@ class Pods:
         self.stick = 0  # so many of the next pods stay PROVISIONING
 
     def create(self, spec: dict[str, Any], usd_per_hour: float) -> Pod:
-        """A new pod; it costs from now on [infer: from its creation]."""
+        """A new pod; it costs from now on, or once it runs.  # runpod facts 6 [infer: pods_billed_from]"""
         pod = Pod(self.world.token(), spec, usd_per_hour, self.world.clock.now())
+        self._draw_fate(pod)
         if self.stick:
             self.stick, pod.stuck = self.stick - 1, True
         self.pods[pod.id] = pod
         self._boot(pod)
         return pod
+
+    def _draw_fate(self, pod: Pod) -> None:
+        """What its settings' shares make of it: drawn by the seed, one fate at most."""
+        settings, draw = self.world.config.pods, random.Random(f"{self.world.config.seed}/{pod.id}/fate").random()
+        pod.stuck = draw < settings.stick
+        draw -= settings.stick
+        pod.cut = "EXITED" if 0 <= draw < settings.crash else ""
+        draw -= settings.crash
+        pod.cut = "TERMINATED" if 0 <= draw < settings.vanish else pod.cut
 
     def act(self, pod: Pod, action: str) -> None:
         """start, stop, restart or terminate, known to be allowed."""
@@ -85,13 +97,16 @@ class Pods:
     def _boot(self, pod: Pod) -> None:
         settings = self.world.config.pods
         pod.status, pod.boots = "PROVISIONING", pod.boots + 1
-        self.world.bill.open("pod", pod.id, pod.id, pod.usd_per_hour / 3600)
+        if self.world.config.switches.pods_billed_from == "creation":
+            self._bill(pod)
         if not pod.stuck:
             self._later(pod, settings.provision_s, lambda: setattr(pod, "status", "STARTING"))
             self._later(pod, settings.provision_s + settings.start_s, lambda: self._up(pod))
 
     def _up(self, pod: Pod) -> None:
         pod.status, pod.started = "RUNNING", self.world.clock.now()
+        if self.world.config.switches.pods_billed_from == "running":
+            self._bill(pod)
         env = pod.spec.get("env") or {}
         if "RYLA_REQUEST" in env or "RYLA_REQUEST_URL" in env:
             read = self.world.io(self._read, env)
@@ -121,11 +136,19 @@ class Pods:
         told = (str(body["fingerprint"]), str(body["attempt"]))
         self.world.executions.append(Executed(f"pod/{pod.id}", *told, pod.id, now))
         seconds = random.Random(f"{self.world.config.seed}/{pod.id}").uniform(*settings.exec_s)
+        if pod.cut:
+            self._later(pod, seconds / 2, lambda: self._cut(pod))
+            return
         if settings.engine == "preview":
             drawn = self.world.drawing.submit(engine.draw, self.world, body, "wire")
         else:
             drawn = self.world.io(engine.scripted, body, "wire")
         self._later(pod, seconds, lambda: self._deliver(pod, body, drawn, now), ready=drawn)
+
+    def _cut(self, pod: Pod) -> None:
+        """Its command crashed, or somebody deleted it."""
+        pod.cut_short = True
+        self._halt(pod, pod.cut)
 
     def _deliver(self, pod: Pod, body: dict[str, Any], drawn: Future[Any], begun: float) -> None:
         if (problem := drawn.exception()) is not None:
@@ -146,6 +169,9 @@ class Pods:
         """The command ends with an error, and the container is over."""
         pod.result = problem
         self._halt(pod, "EXITED")
+
+    def _bill(self, pod: Pod) -> None:
+        self.world.bill.open("pod", pod.id, pod.id, pod.usd_per_hour / 3600)
 
     def _halt(self, pod: Pod, status: str) -> None:
         pod.status = status

@@ -71,16 +71,22 @@ class App:
             return self._file(request, "/".join(path[1:]))
         if path[:1] == ["_fake"]:
             return await self.admin.answer(request, path[1:])
-        if path[:2] == ["control", "v1"]:  # runpod facts 0.1 [doc]: retired on 2026-11-15; its last words are [infer]
-            return Reply({"message": "The v1 API has been retired. Use https://api.runpod.io/v2."}, 410)
+        if path[:2] == ["control", "v1"]:  # retired on 2026-11-15  # runpod facts 0.1 [doc], [infer: v1_status]
+            words = "The v1 API has been retired. Use https://api.runpod.io/v2."
+            return Reply({"message": words}, self.world.config.switches.v1_status)
         return Reply({"error": "not found"}, 404)
 
     def _file(self, request: Request, name: str) -> Reply:
-        """An unsigned object store, for tests that need no real one."""
+        """An unsigned object store, for tests that need no real one; DELETE takes all that lies under the name too."""
+        files = self.world.files
         if request.method == "PUT":
-            self.world.files[name] = request.data
+            files[name] = request.data
             return Reply(None, 200)
-        found = self.world.files.get(name)
+        if request.method == "DELETE":
+            for gone in [key for key in files if key == name or key.startswith(f"{name}/")]:
+                del files[gone]
+            return Reply(None, 204)
+        found = files.get(name)
         return Reply({"error": "no such key"}, 404) if found is None else Reply(found, content_type="image/png")
 
 

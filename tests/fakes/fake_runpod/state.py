@@ -63,6 +63,7 @@ class Job:
     low_priority: bool = False
     webhook: str = ""
     sync: bool = False
+    running_word: str = "IN_PROGRESS"
     script: Script = field(default_factory=Script)
     status: str = "IN_QUEUE"
     queued: float = 0.0
@@ -104,7 +105,7 @@ class Job:
         if self.started is not None and self.terminal:
             answer["executionTime"] = round(1000 * ((self.ended or now) - self.started))
         if self.status == "IN_PROGRESS":
-            answer["status"] = self.script.show or "IN_PROGRESS"
+            answer["status"] = self.script.show or self.running_word
             if self.progress is not NOTHING:
                 answer["output"] = self.progress  # the last progress update, no result  # runpod facts 1 [issue]
         elif self.output is not NOTHING:
@@ -125,6 +126,7 @@ class Run:
     twin: bool = False  # the second of a duplicated pair
     live: bool = True  # False: nothing that it still brings counts
     reused: bool = False
+    unheard: bool = False  # its result was too large, and refused: the job goes on as if nothing had come
     ended: float | None = None
 
 
