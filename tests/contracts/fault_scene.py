@@ -113,6 +113,7 @@ class Scene:
         webhook_url: str = "",
         speed: float = 1.0,
         pods: bool = False,
+        control: str = "/control/v2",
     ) -> None:
         self.parts, self.contract = parts, contract
         mine = replace(ENDPOINT, **(endpoint or {}))
@@ -132,6 +133,7 @@ class Scene:
             ),
         )
         self.pods = pods
+        self.control_url = self.fake.world.base_url + control
         self.backend = self._endpoints(fallback=fallback)
         self.ledger = Ledger(parts.engine)
         self.runner = self.another_runner(webhook_url=webhook_url)
@@ -141,7 +143,7 @@ class Scene:
         """The backend as a deployment's settings make it."""
         made = assembled(
             jobs_url=self.fake.jobs_url,
-            control_url=self.fake.control_url,
+            control_url=self.control_url,
             graphql_url=self.fake.graphql_url,
             key=KEY,
             endpoints=Endpoints("ep1", fallback="ep2" if fallback else ""),
@@ -151,7 +153,7 @@ class Scene:
             service=self.service,
             training_image=IMAGE if self.pods else "",
         )
-        return hurried(made, self.fake.control_url, KEY) if self.pods else made
+        return hurried(made, self.control_url, KEY) if self.pods else made
 
     def another_runner(self, **changes: Any) -> Runner:
         """A runner of another process, so to speak."""

@@ -3,6 +3,7 @@
 Belongs here: how each case is injected, in one line of text and one function. What the product must do about it is
 asserted elsewhere. Cases that only a client can bring about (a body that is too large, a clock that jumps) install
 nothing: their text says who does it.
+# runpod facts 7, 8 [issue] [doc], as the rows there say
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ EXECUTION_MS = (5_000, 7 * 86_400_000)  # policy.executionTimeout  # runpod fact
 TTL_MS = (10_000, 7 * 86_400_000, 86_400_000)  # policy.ttl least, most, default  # runpod facts 1 [doc]
 RATES = {  # operation: (requests in 10 s, at once)  # runpod facts 1 [doc]
     "run": (1000, 200), "runsync": (2000, 400), "status": (2000, 400), "stream": (2000, 400),
-    "cancel": (100, 20), "purge-queue": (2, 1_000), "requests": (10, 2),
+    "cancel": (100, 20), "purge-queue": (2, 1_000),
 }  # fmt: skip
 CONTROL_RATES = (("minute", 60, 60), ("hour", 3000, 3600), ("day", 50_000, 86_400))  # runpod facts 1 [spec]
 

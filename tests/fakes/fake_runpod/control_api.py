@@ -2,6 +2,7 @@
 
 Belongs here: routing, auth, rate-limit headers, problem+json. What lies behind each path is in control_serverless,
 control_pods, control_account.
+# runpod facts 1, 2.1 [spec]
 """
 
 from __future__ import annotations

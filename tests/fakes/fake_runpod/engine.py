@@ -2,6 +2,7 @@
 
 Belongs here: our wire request (inputs by URL, files and manifest by PUT) and worker-comfyui's (base64), read on their
 own and not by the product's code, so that a misreading shows. Does not belong here: time, queues, billing.
+# runpod facts 4 [code]; our own contract is workflows/wire.py's [code]
 """
 
 from __future__ import annotations

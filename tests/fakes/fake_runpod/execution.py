@@ -4,6 +4,7 @@
 
 Belongs here: executionTimeout, a worker's scripted death, what a result that is too large becomes, how a job ends. Does
 not belong here: what workers draw and how they talk to the store (engine).
+# runpod facts 1 [doc], 3.3 [code], 7 [issue]
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ REUSE_S = 0.5  # a worker that finds the result in the store answers after so lo
 
 
 def begin(world: World, pool: Pool, run: Run) -> None:
-    """The worker picked the job up."""
+    """The worker picked the job up; its time counts from now.  # runpod facts 1 [doc]"""
     job, now = run.job, world.clock.now()
     job.runs.append(run)
     if not run.twin:
@@ -51,7 +52,7 @@ def begin(world: World, pool: Pool, run: Run) -> None:
 
 
 def finish(world: World, pool: Pool, run: Run, output: Any, error: Any = None) -> None:
-    """A run brought an output or an error: the job ends by it, unless that no longer matters."""
+    """A run brought an output or an error: the job ends by it, or it comes too late.  # runpod facts 1, 7 F15 [doc]"""
     job, now = run.job, world.clock.now()
     if not run.live:
         return
@@ -79,7 +80,7 @@ def too_large(job: Job, output: Any) -> bool:
 
 
 def end(world: World, pool: Pool, job: Job, status: str) -> None:
-    """The job is over: counted, kept for its retention, told to its webhook."""
+    """The job is over: counted, kept for its retention, told to its webhook.  # runpod facts 1 [doc]"""
     job.status, job.ended = status, world.clock.now()
     if job.ttl_event is not None:
         job.ttl_event.cancelled = True
@@ -93,7 +94,7 @@ def end(world: World, pool: Pool, job: Job, status: str) -> None:
 
 
 def abandon(world: World, pool: Pool, job: Job, *, stop: bool) -> None:
-    """Whoever still runs the job: stopped at once, or left to finish for nothing."""
+    """Whoever still runs the job: stopped at once, or left to finish for nothing.  # runpod facts 3.3 [code]"""
     for run in [run for run in job.runs if run.live]:
         if stop:
             if run.worker.external:

@@ -2,6 +2,7 @@
 
 Belongs here: limits, policy, ttl, retention, and the sentences of refusals, which nobody documents but for `wait`.
 Does not belong here: HTTP.
+# runpod facts 0.7, 1 [doc]
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Jobs:
         return self.world.pools[endpoint]
 
     def accept(self, endpoint: str, envelope: Any, size: int, *, sync: bool) -> Job:
-        """Store and queue a request; unknown keys of the envelope are ignored."""
+        """Store and queue a request; unknown keys of the envelope are ignored.  # runpod facts 1 [doc]"""
         pool, world, now = self.pool(endpoint), self.world, self.world.clock.now()
         limit = RUNSYNC_BYTES if sync else RUN_BYTES
         if size > limit:
@@ -71,7 +72,7 @@ class Jobs:
         return job
 
     def find(self, endpoint: str, job_id: str) -> Job:
-        """A job that can still be seen; else 404: unknown, expired and hidden are one."""
+        """A job that can still be seen; else 404: unknown, expired and hidden are one.  # runpod facts 1 [doc]"""
         self.pool(endpoint)
         job = self.world.jobs.get(job_id)
         if job is None or job.gone or job.endpoint != endpoint:
@@ -104,7 +105,7 @@ class Jobs:
         return {"id": job.id, "status": "CANCELLED" if says == "cancelled" else job.status}
 
     def cancelled(self, job: Job) -> None:
-        """Somebody cancelled it."""
+        """Somebody cancelled it; who runs it may not hear of that.  # runpod facts 7 F15 [doc]"""
         pool = self.world.pools[job.endpoint]
         end(self.world, pool, job, "CANCELLED")
         abandon(self.world, pool, job, stop=self.world.config.switches.cancel_stops_worker)

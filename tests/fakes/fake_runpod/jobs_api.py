@@ -1,6 +1,7 @@
 """/v2/{endpoint}/...: the jobs host over HTTP.
 
 Belongs here: operations, auth, rate limits, the waits of runsync and stream, the shape of errors: `{"error": ...}`.
+# runpod facts 1 [doc]
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pods: created, started, at work on a request of ours, exited, terminated.
 
 Belongs here: the life of a pod and its lease. Its JSON and the API's refusals are in control_pods.
+# runpod facts 2.1 [spec], 5 [doc]
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Pods:
         pod.cut = "TERMINATED" if 0 <= draw < settings.vanish else pod.cut
 
     def act(self, pod: Pod, action: str) -> None:
-        """start, stop, restart or terminate, known to be allowed."""
+        """start, stop, restart or terminate, known to be allowed.  # runpod facts 2.1 [spec]"""
         for event in pod.events:
             event.cancelled = True
         pod.events.clear()
@@ -83,11 +84,11 @@ class Pods:
             self._boot(pod)
 
     def alive(self) -> list[str]:
-        """Pods that still cost."""
+        """Pods that still cost.  # runpod facts 2.1 [spec]"""
         return [f"pod/{pod.id} {pod.status}" for pod in self.pods.values() if pod.status in LIVE and not pod.foreign]
 
     def add_foreign(self, name: str) -> Pod:
-        """A pod on the same account that the product must never touch."""
+        """A pod on the same account that the product must never touch.  # runpod facts 8 C9 [issue]"""
         gpu = {"id": "NVIDIA A40", "count": 1}
         pod = Pod(self.world.token(), {"name": name, "image": "else:1", "gpu": gpu}, 0.44, self.world.clock.now())
         pod.status, pod.started, pod.foreign = "RUNNING", pod.created, True

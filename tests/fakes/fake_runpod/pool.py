@@ -2,6 +2,7 @@
 
 Belongs here: scaling, the queue, cold start, idle timeout, throttled and crashing machines, a worker's death. Does not
 belong here: what a run does (execution), and what a client sees (jobs).
+# runpod facts 1, 6 [doc], 2.1 [spec]
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Pool:
     # ---- what jobs do to it
 
     def add(self, job: Job) -> None:
-        """Queue a job, and see who can take it."""
+        """Queue a job, and see who can take it.  # runpod facts 1 [doc]"""
         job.status, job.queued = "IN_QUEUE", self.world.clock.now()
         self.queue.append(job)
         if self.config.queue_delay_s:
@@ -43,7 +44,7 @@ class Pool:
         self.balance()
 
     def balance(self) -> None:
-        """Give queued jobs to idle workers, then start workers for the rest. External workers help themselves."""
+        """Give queued jobs to idle workers, then start workers for the rest.  # runpod facts 2.1 [spec], 6 [doc]"""
         if self.config.engine == "external":
             return
         for worker in list(self.workers.values()):
@@ -52,7 +53,7 @@ class Pool:
         self._scale()
 
     def take(self) -> Job | None:
-        """The next job that anybody may take, out of the queue."""
+        """The next job that anybody may take, out of the queue.  # runpod facts 1 [doc]"""
         stuck: list[Job] = []
         found: Job | None = None
         while self.queue and found is None:
@@ -65,7 +66,7 @@ class Pool:
         return found
 
     def give(self, worker: Worker, job: Job, *, twin: bool = False) -> Run:
-        """Let an idle worker run the job."""
+        """Let an idle worker run the job; the platform may run it twice.  # runpod facts 7 F2 [issue]"""
         if worker.stopping is not None:
             worker.stopping.cancelled = True
             worker.stopping = None
@@ -78,7 +79,7 @@ class Pool:
         return run
 
     def free(self, worker: Worker) -> None:
-        """Its run is over: next job, or idle until the timeout."""
+        """Its run is over: next job, or idle until the timeout.  # runpod facts 6 [doc]"""
         worker.run = None
         if worker.state != "busy":
             return
@@ -104,7 +105,7 @@ class Pool:
             self.requeue(run)
 
     def requeue(self, run: Run) -> None:
-        """Put a running job back into the queue."""
+        """Put a running job back into the queue.  # runpod facts 1 [doc]"""
         run.live, run.ended = False, self.world.clock.now()
         job = run.job
         if not job.terminal and not job.gone and not any(other.live for other in job.runs):
@@ -115,7 +116,7 @@ class Pool:
         self.balance()
 
     def set_mode(self, mode: Mode) -> None:
-        """From now on there is (no) capacity, throttling, a crash loop."""
+        """From now on there is (no) capacity, throttling, a crash loop.  # runpod facts 7 F5 [issue]"""
         self.config.mode = mode
         for worker in list(self.workers.values()):
             if worker.state in ("throttled", "unhealthy"):
@@ -123,7 +124,7 @@ class Pool:
         self.balance()
 
     def stop(self, worker: Worker) -> None:
-        """The worker is gone, and costs no more."""
+        """The worker is gone, and costs no more.  # runpod facts 6 [doc]"""
         if worker.stopping is not None:
             worker.stopping.cancelled = True
         worker.state, worker.run = "stopped", None
@@ -134,14 +135,14 @@ class Pool:
     # ---- parts
 
     def counts(self) -> dict[str, int]:
-        """Workers by state."""
+        """Workers by state.  # runpod facts 2.1 [spec]"""
         found = dict.fromkeys(("pulling", "loading", "idle", "busy", "throttled", "unhealthy"), 0)
         for worker in self.workers.values():
             found[worker.state] += 1
         return found
 
     def keep_minimum(self) -> None:
-        """Start the workers that are always active."""
+        """Start the workers that are always active.  # runpod facts 2.1 [spec]"""
         self._scale()
 
     def _alive(self) -> list[Worker]:

@@ -1,6 +1,7 @@
 """What the fake remembers: jobs, their runs, workers, and what it accepted.
 
 Belongs here: plain records and what can be said from one of them alone. Who moves them is in pool and execution.
+# runpod facts 1 [doc]; scripts play its cases, facts 7 [issue]
 """
 
 from __future__ import annotations
