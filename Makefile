@@ -26,9 +26,11 @@ demo: $(VENV)/.installed ## the whole pipeline on the embedded preview backend
 dev: $(VENV)/.installed ## Dagster and the HTTP app on what the demo made
 	$(BIN)/ryla dev
 
+# Each of the two runs leaves a JUnit report in REPORTS, where that is set: .ci/run reads them.
+report = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 test: check ## everything that CI runs; chaos by itself, for its clock runs 40 times as fast
-	$(BIN)/pytest -n 0 tests/chaos
-	$(BIN)/pytest
+	$(BIN)/pytest -n 0 -s $(call report,chaos) tests/chaos
+	$(BIN)/pytest $(call report,all)
 
 check: $(VENV)/.installed ## lint and types
 	$(BIN)/ruff check .

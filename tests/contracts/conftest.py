@@ -19,12 +19,31 @@ from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.ledger import Ledger
 from ryla_assets.api.webhooks import Webhooks, quiet_access_log
+from tests.contracts import fault_table
 from tests.contracts.fault_scene import CADENCE, Parts, Scene
 from tests.fakes.fake_runpod import webhooks
 from tests.fakes.fake_runpod.config import EndpointConfig
 from tests.fakes.fake_runpod.fake import FakeRunPod
 from tests.fakes.fake_runpod.server import Server
 from tests.s3 import S3Server
+
+PARTLY: set[Path] = set()  # files of which some tests were left out
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note it."""
+    PARTLY.update(item.path for item in items)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_dead_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once all fault tests of a file have passed, the page tells no case of theirs that none of them played."""
+    yield
+    group = fault_table.PLAYED_IN.get(request.path.stem.removeprefix("test_runpod_faults_"), "")
+    partly = request.path in PARTLY or any("::" in argument for argument in request.config.args)
+    played = any(case.startswith(group) for case, _ in fault_table.ROWS)
+    if group and played and not partly and not request.session.testsfailed:
+        assert fault_table.dead(group) == [], f"{fault_table.COMMAND} rewrites the page"
 
 
 @pytest.fixture

@@ -48,7 +48,6 @@ class ControlRates:
     def __init__(self, world: World) -> None:
         self.world = world
         self._used: dict[tuple[str, int], int] = defaultdict(int)
-        self.spent = False  # a fault says that nothing remains (C12)
 
     def count(self) -> tuple[dict[str, str], bool]:
         """(headers, refused) of one more request."""
@@ -57,7 +56,7 @@ class ControlRates:
         for name, most, seconds in CONTROL_RATES:
             at = (name, int(now // seconds))
             left = seconds - int(now % seconds)
-            if self._used[at] >= most or (self.spent and name == "minute"):
+            if self._used[at] >= most:
                 refused = refused or self.world.config.switches.rate_limits
                 waits.append(left)
             else:
