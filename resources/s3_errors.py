@@ -52,7 +52,8 @@ def _answered(error: ClientError, what: str, bucket: str) -> StorageError:
             f"of bucket {bucket!r}, and run the same command again."
         )
     if status in (401, 403):
-        return StorageError(f"{said}. Check {_KEYS}, and that this key may list, read and write in bucket {bucket!r}.")
+        may = f"that this key may list, read, write and delete in bucket {bucket!r}"
+        return StorageError(f"{said}. Check {_KEYS}, and {may}.")
     if status >= 500 or status == 429:
         return StoreUnreachable(f"{said}, several times. Run the same command again later.")
     return StorageError(f"{said}. Check RYLA_STORAGE_URL and RYLA_S3_ENDPOINT_URL.")

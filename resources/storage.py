@@ -11,7 +11,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +50,9 @@ class Store(Protocol):
     def get(self, kind: str, sha256: str) -> bytes:
         """Return the object's bytes, verified. Raises ObjectMissing, ObjectCorrupt."""
 
+    def verify(self, kind: str, sha256: str) -> None:
+        """Read the object through, a piece at a time: a LoRA needs no memory. Raises ObjectMissing, ObjectCorrupt."""
+
     def has(self, kind: str, sha256: str) -> bool:
         """True if an object of that hash is stored (its bytes are not read)."""
 
@@ -57,6 +61,9 @@ class Store(Protocol):
 
     def uri(self, kind: str, sha256: str) -> str:
         """Where the object lies, for people and metadata."""
+
+    def probe(self) -> None:
+        """Try all that it must be able to do on something of its own, and leave nothing. Raises StorageError."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class FileStore:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(kind, sha256)
         try:
-            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            if path.exists() and _hashed(path) == sha256:
                 return sha256  # a damaged file of that name is written anew: storing again heals it
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_atomically(path, data)
@@ -118,18 +125,19 @@ class FileStore:
     def get(self, kind: str, sha256: str) -> bytes:
         """Read and verify one object."""
         path = self._path(kind, sha256)
-        try:
+        with self._reading(path):
             data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise ObjectMissing(f"{kind} object {sha256} is not in the store ({self.root}).") from error
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ObjectCorrupt(
-                f"{path} is damaged: its bytes are not what its name says ({len(data)} bytes read). "
-                "Materialize its asset again: the paid result is fetched anew, or re-made."
-            )
+            raise damaged(path)
         return data
+
+    def verify(self, kind: str, sha256: str) -> None:
+        """Hash one object's file."""
+        path = self._path(kind, sha256)
+        with self._reading(path):
+            found = _hashed(path)
+        if found != sha256:
+            raise damaged(path)
 
     def has(self, kind: str, sha256: str) -> bool:
         """True if the object's file exists."""
@@ -146,8 +154,29 @@ class FileStore:
         """The object's file URI."""
         return self._path(kind, sha256).resolve().as_uri()
 
+    def probe(self) -> None:
+        """Write, read and remove a file."""
+        path = self.root / f".probe-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, b"probe")
+            path.read_bytes()
+            path.unlink()
+        except OSError as error:
+            raise StorageError(f"{self.root} cannot be written to: {error.strerror}.") from error
+
     def _path(self, kind: str, sha256: str) -> Path:
         return self.root / object_name(kind, sha256)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            kind = path.parent.parent.name
+            raise ObjectMissing(f"{kind} object {path.stem} is not in the store ({self.root}).") from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)
@@ -181,6 +210,14 @@ def object_name(kind: str, sha256: str) -> str:
     return f"{kind}/{sha256[:2]}/{sha256}{KINDS[kind]}"
 
 
+def damaged(place: object) -> ObjectCorrupt:
+    """The error for an object whose bytes are not what its name says."""
+    return ObjectCorrupt(
+        f"{place} is damaged: its bytes are not what its name says. "
+        "Materialize its asset again: the paid result is fetched anew, or re-made."
+    )
+
+
 def _open_s3(url: str, access: S3Access) -> SigningStore:
     from resources.storage_s3 import S3Store
 
@@ -197,6 +234,11 @@ def _open_s3(url: str, access: S3Access) -> SigningStore:
 
     prefix = match[2].strip("/")
     return S3Store(match[1], f"{prefix}/" if prefix else "", connect)
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

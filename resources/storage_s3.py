@@ -10,17 +10,20 @@ import base64
 import hashlib
 import io
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from resources.s3_errors import told, unanswered
-from resources.storage import KINDS, ObjectCorrupt, ObjectMissing, ResultUrls, StorageError, object_name
+from resources.storage import KINDS, ObjectCorrupt, ObjectMissing, ResultUrls, StorageError, damaged, object_name
 from workflows.wire import MAX_FILE_BYTES, MAX_RESULT_BYTES, file_key, result_key
 
+T = TypeVar("T")
 CONTENT_TYPES = {".png": "image/png", ".json": "application/json", ".safetensors": "application/octet-stream"}
 PART = 8 * 1024**2  # bytes; objects above it are uploaded in parts of it (S3 takes 5 MiB to 5 GiB, 10,000 of them)
+PARTS_AT_ONCE = 4
 CHUNK = 1024**2  # bytes read at a time
 READS = 3  # times a download is begun before it is given up: botocore retries requests, but not bodies that break off
 MAX_SIGNED_S = 7 * 24 * 3600  # SigV4's own limit
@@ -51,7 +54,7 @@ class S3Store:
                 md5 = base64.b64encode(_md5(data).digest()).decode()
                 self._call("put_object", key, Body=data, ContentMD5=md5, **about)
             else:
-                self._put_in_parts(key, data, about)
+                self._put_in_parts(key, data, sha256, about)
         return sha256
 
     def get(self, kind: str, sha256: str) -> bytes:
@@ -59,11 +62,14 @@ class S3Store:
         key = self._key(kind, sha256)
         data = self._read(key, MAX_FILE_BYTES)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ObjectCorrupt(
-                f"{self._uri(key)} is damaged: its bytes are not what its name says ({len(data)} bytes read). "
-                "Materialize its asset again: the paid result is fetched anew, or re-made."
-            )
+            raise damaged(self._uri(key))
         return data
+
+    def verify(self, kind: str, sha256: str) -> None:
+        """Hash one object as it comes."""
+        key = self._key(kind, sha256)
+        if self._through(key, _hashed) != sha256:
+            raise damaged(self._uri(key))
 
     def has(self, kind: str, sha256: str) -> bool:
         """True if the object is there."""
@@ -80,6 +86,17 @@ class S3Store:
     def uri(self, kind: str, sha256: str) -> str:
         """The object's s3: URI."""
         return self._uri(self._key(kind, sha256))
+
+    def probe(self) -> None:
+        """Write, read, list and delete an object: what the key must be allowed under the prefix."""
+        key = f"{self.prefix}probe/{uuid.uuid4().hex}"
+        self._call("put_object", key, Body=b"probe")
+        try:
+            self._read(key, CHUNK)
+            if list(self._list(key)) != [key]:
+                raise StorageError(f"{self._uri(key)} was written and is not listed. Use a store that lists at once.")
+        finally:
+            self._call("delete_object", key)
 
     def sign_get(self, kind: str, sha256: str, *, seconds: int) -> str:
         """A URL that reads one object for that long (at most seven days); it is not looked up here."""
@@ -115,14 +132,15 @@ class S3Store:
         for key in list(self._list(first.removesuffix("result.json"))):
             self._call("delete_object", key)
 
-    def _put_in_parts(self, key: str, data: bytes, about: dict[str, Any]) -> None:
+    def _put_in_parts(self, key: str, data: bytes, sha256: str, about: dict[str, Any]) -> None:
         """Upload the parts side by side; a failure aborts the upload. What was stored is checked at the end."""
         from boto3.s3.transfer import TransferConfig
 
-        config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
+        config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=PARTS_AT_ONCE)
+        config.max_in_memory_upload_chunks = PARTS_AT_ONCE  # copies of parts: all that an upload needs beside its data
         with told(self._uri(key), self.bucket):
             self._connected().upload_fileobj(io.BytesIO(data), self.bucket, key, ExtraArgs=about, Config=config)
-        if not self._holds(key, data) and self._read(key, len(data)) != data:
+        if not self._holds(key, data) and self._through(key, _hashed) != sha256:
             raise ObjectCorrupt(f"{self._uri(key)} was stored damaged. Run the same command again.")
 
     def _holds(self, key: str, data: bytes) -> bool:
@@ -156,14 +174,27 @@ class S3Store:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _read(self, key: str, max_bytes: int) -> bytes:
-        """The object's bytes, at most so many, in chunks; begun again where the connection breaks in the middle."""
+        """The object's bytes, at most so many, and in memory once."""
+
+        def whole(body: Any, size: int) -> bytes:
+            if size > max_bytes:
+                raise StorageError(
+                    f"{self._uri(key)} has {size} bytes, larger than the {max_bytes} bytes that are taken. "
+                    "Look at what wrote it."
+                )
+            return bytes(body.read())
+
+        return self._through(key, whole)
+
+    def _through(self, key: str, take: Callable[[Any, int], T]) -> T:
+        """What `take` makes of the object's stream and size; begun again where the connection breaks in the middle."""
         from botocore.exceptions import BotoCoreError
 
         for left in reversed(range(READS)):
             answer = self._call("get_object", key)
             try:
                 with closing(answer["Body"]) as body:
-                    return _bounded(body.iter_chunks(CHUNK), max_bytes, self._uri(key))
+                    return take(body, int(answer["ContentLength"]))
             except BotoCoreError as error:
                 if not left:
                     raise unanswered(error, self._uri(key)) from None
@@ -201,13 +232,11 @@ class S3Store:
         return f"s3://{self.bucket}/{key}"
 
 
-def _bounded(chunks: Iterator[bytes], max_bytes: int, uri: str) -> bytes:
-    data = bytearray()
-    for chunk in chunks:
-        data += chunk
-        if len(data) > max_bytes:
-            raise StorageError(f"{uri} is larger than the {max_bytes} bytes that are taken. Look at what wrote it.")
-    return bytes(data)
+def _hashed(body: Any, _: int) -> str:
+    digest = hashlib.sha256()
+    for chunk in body.iter_chunks(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _etags(data: bytes) -> set[str]:

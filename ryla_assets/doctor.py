@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 from ryla_assets.doctor_finding import Finding
 from ryla_assets.doctor_runpod import looks
 from ryla_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.storage import SigningStore
 
 RENEW_DAYS = 30  # a certificate that ends sooner is told
 LOW_DISK = 2 * 1024**3  # bytes; a thousand 1024 px pictures are 1.5 GB
@@ -57,23 +63,38 @@ def _database(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    """Write, read, and on S3 read again as a far worker would: by a presigned URL, which not every S3 takes."""
+    """All that it must do, and on S3 once more as a far worker does it: by presigned URLs, which not every S3 takes."""
     from resources.storage import S3Access, StorageError, open_store
 
     try:
         store = open_store(settings.storage, S3Access(**settings.s3))
-        sha256 = store.put("manifests", b'{"doctor": "a probe of the store"}')
-        store.get("manifests", sha256)
+        store.probe()
+        refusal = _refused_by_url(cast("SigningStore", store)) if hasattr(store, "sign_result") else None
     except StorageError as error:
         return Finding("store", "missing", str(error), "Correct the setting that it names; run ryla doctor again.")
-    if not hasattr(store, "sign_get"):
+    if refusal is None:
         return Finding("store", "ok", "writes and reads back")
-    try:
-        urllib.request.urlopen(store.sign_get("manifests", sha256, seconds=60), timeout=5).close()  # noqa: S310
-    except (urllib.error.URLError, OSError) as error:
-        detail = f"{settings.storage} writes and reads back, but refuses its own presigned URLs ({error})"
+    if refusal:
+        detail = f"{settings.storage} writes and reads back, but refuses its own presigned {refusal}"
         return Finding("store", "note", detail, "RunPod's workers need them: use another S3, or worker-comfyui.")
-    return Finding("store", "ok", f"{settings.storage} writes and reads back, by presigned URLs too")
+    return Finding("store", "ok", f"{settings.storage} writes, reads back and deletes, by presigned URLs too")
+
+
+def _refused_by_url(store: SigningStore) -> str:
+    """Leave a result as a worker does, find it, forget it: which presigned request was refused, or an empty string."""
+    fingerprint = secrets.token_hex(32)
+    urls = store.sign_result(fingerprint, str(uuid.uuid4()), ["probe"], seconds=60)
+    steps = (("PUT", urls.files_put["probe"]), ("PUT", urls.manifest_put), ("GET", urls.manifest_get))
+    try:
+        for method, url in steps:
+            request = urllib.request.Request(url, b"{}" if method == "PUT" else None, method=method)  # noqa: S310
+            try:
+                urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
+            except (urllib.error.URLError, OSError) as error:
+                return f"{method} ({error})"
+    finally:
+        store.forget_result(fingerprint)
+    return ""
 
 
 def _backend(settings: Settings) -> Finding:

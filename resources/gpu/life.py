@@ -320,7 +320,7 @@ class Life:
     def _stored(self, result: list[dict[str, Any]]) -> bool:
         try:
             for output in result:
-                self.store.get("images" if output["media"] == "image" else "loras", output["sha256"])
+                self.store.verify("images" if output["media"] == "image" else "loras", output["sha256"])
         except (ObjectMissing, ObjectCorrupt):
             return False
         return True

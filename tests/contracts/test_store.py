@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from resources.storage import KINDS, FileStore, ObjectCorrupt, ObjectMissing, St
 from tests.s3 import S3Server
 
 DATA = b"some bytes" * 100
+MB = 1024 * 1024
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
@@ -70,8 +72,9 @@ def test_empty_object_is_an_object(place: Place) -> None:
 
 def test_missing_object_is_named(place: Place) -> None:
     """With its hash, by its own error."""
-    with pytest.raises(ObjectMissing, match=SHA):
-        place.store.get("images", SHA)
+    for ask in (place.store.get, place.store.verify):
+        with pytest.raises(ObjectMissing, match=SHA):
+            ask("images", SHA)
 
 
 @pytest.mark.parametrize("damage", [b"", DATA[:-1], DATA + b"x", b"X" + DATA[1:]], ids=["empty", "cut", "more", "bit"])
@@ -79,10 +82,32 @@ def test_damaged_object_is_noticed_and_healed_by_storing_again(place: Place, dam
     """Reading never returns other bytes; the way out is in the message and works."""
     place.store.put("images", DATA)
     place.overwrite(place.objects()[0], damage)
-    with pytest.raises(ObjectCorrupt, match="Materialize its asset again"):
-        place.store.get("images", SHA)
+    for ask in (place.store.get, place.store.verify):
+        with pytest.raises(ObjectCorrupt, match="Materialize its asset again"):
+            ask("images", SHA)
     place.store.put("images", DATA)
+    place.store.verify("images", SHA)
     assert place.store.get("images", SHA) == DATA
+
+
+def test_file_of_a_lora_is_in_memory_once_or_not_at_all(place: Place) -> None:
+    """Reading it takes its size; holding it to its name takes a piece of it, and so does storing what is there."""
+    data = hashlib.sha256(DATA).digest() * (MB * 60 // 32)
+    assert peak_of(lambda: place.store.put("loras", data)) < 48 * MB, "what is on its way, of however much"
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert peak_of(lambda: place.store.verify("loras", sha256)) < 4 * MB
+    assert peak_of(lambda: place.store.get("loras", sha256)) < len(data) + 4 * MB
+    assert peak_of(lambda: place.store.put("loras", data)) < 10 * MB
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most that it had in memory beside what was there before, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_short_names_find_one_object_or_none(place: Place) -> None:
@@ -102,7 +127,7 @@ def test_short_names_find_one_object_or_none(place: Place) -> None:
 )
 def test_name_that_is_no_hash_is_never_looked_up(place: Place, kind: str, sha: str) -> None:
     """Names come from manifests and URLs; a path or a key is never built from anything else."""
-    for ask in (place.store.get, place.store.has, place.store.uri):
+    for ask in (place.store.get, place.store.verify, place.store.has, place.store.uri):
         with pytest.raises(StorageError, match="names no object"):
             ask(kind, sha)
 
