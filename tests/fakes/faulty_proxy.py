@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,15 +39,18 @@ class Fault:
 
 @dataclass
 class FaultyProxy:
-    """Where it listens, what it will break, what it has seen."""
+    """Where it listens, what it will break, what it has seen. `judge` is asked first, with method and path."""
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    judge: Callable[[str, str], Fault | None] = lambda _method, _path: None
 
     def next_fault(self, method: str, path: str) -> Fault:
         """Note the request and take the fault that is meant for it."""
         self.seen.append(f"{method} {urlsplit(path).path}")
+        if (judged := self.judge(method, path)) is not None:
+            return judged
         for fault in self.faults:
             if fault.method in ("", method) and fault.path in path:
                 self.faults.remove(fault)
