@@ -37,6 +37,7 @@ check: $(VENV)/.installed ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# BullMQ's row needs node, npm and redis-server (apt-get install nodejs npm redis-server); without them it says so.
 bench: $(VENV)/.installed ## measure and rewrite docs/benchmarks.md
 	$(BIN)/python -m tests.bench
 

@@ -26,6 +26,8 @@ trust ratios more than seconds. A ratio is the number divided by its peer or lim
 TAIL = """
 ## What is not here
 
+- Rows that were not measured: each says what is missing on this machine. BullMQ needs Node, npm and Redis
+  (`apt-get install nodejs npm redis-server`).
 - GPU time, cold starts and prices per picture: they need a GPU. The preview draws procedurally; its seconds say
   nothing about a model's. Targets are in `ryla_assets/domain/targets.py`, and the timing checks judge real runs.
 - Whether a LoRA reaches 95 % and the face swap 80 % on real models: product targets without a published source. The

@@ -6,10 +6,8 @@ product's own webhook receiver, as the HTTP app would, since somebody must hear 
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 ENDPOINT = "chaos1endpoint"
 PREFIX = "ryla-"  # of a pod's name, before its attempt's id
-_MARK = re.compile(r"-a([0-9a-f]{12})\b")  # how worker-comfyui's file names tell the attempt
 
 
 class Account:
@@ -167,9 +164,6 @@ def _report(fake: FakeRunPod) -> dict[str, Any]:
 def _remote(fake: FakeRunPod, job_id: str, fingerprint: str, attempt: str) -> RemoteJob:
     job = fake.world.jobs[job_id]
     rate, idle_s = fake.pool(job.endpoint).config.usd_per_s, fake.pool(job.endpoint).config.idle_s
-    if not attempt:
-        marks = set(_MARK.findall(json.dumps(job.input)))
-        attempt = marks.pop() if len(marks) == 1 else ""
     unseen: Sequence[Any] = [run for run in job.runs if run.twin or run is not _last(job)]
     spent = [(run.ended or fake.clock.now()) - run.started for run in unseen]
     return RemoteJob(

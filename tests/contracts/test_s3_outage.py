@@ -131,3 +131,17 @@ def test_store_that_fails_at_any_request_loses_nothing(
         list(pool.map(shop.played, range(1, whole + 1)))
     assert [attempt.state for attempt in stage.attempts()].count("succeeded") == whole + 1
     stage.holds()
+
+
+def test_adoption_holds_no_result_in_memory(scene: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether what was accepted lies there is hashed as it comes: a LoRA has up to a gigabyte."""
+    stage = scene()
+    assert stage.run(job()).results
+
+    def held(*_: object) -> bytes:
+        raise AssertionError("it was read whole")
+
+    monkeypatch.setattr(S3Store, "get", held)
+    [again] = stage.run(job()).results
+    assert again.adopted
+    stage.holds()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BULLMQ = "bullmq@5"  # the major version of the original product's time; it brings ioredis
+INSTALL = "apt-get install nodejs npm redis-server"
 INSTALL_S, START_S = 90.0, 10.0
 
 
@@ -23,7 +24,7 @@ def install(folder: Path) -> str:
     """Install BullMQ there; returns its version. Raises Missing."""
     for program in ("node", "npm", "redis-server"):
         if shutil.which(program) is None:
-            raise Missing(f"{program} is missing")
+            raise Missing(f"{program} is missing ({INSTALL})")
     folder.mkdir(parents=True)
     (folder / "package.json").write_text("{}")
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", BULLMQ]

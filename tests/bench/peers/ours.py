@@ -65,7 +65,7 @@ def _story(runner: Runner, fingerprints: list[str]) -> dict[str, Any]:
     rows = [runner.ledger.job(fingerprint) for fingerprint in fingerprints]
     accepted = {row.accepted_attempt for row in rows if row is not None}
     attempts = [attempt for fingerprint in fingerprints for attempt in runner.ledger.attempts(fingerprint)]
-    keys = ("id", "fingerprint", "number", "state", "remote_id", "error_code", "cost_usd", "cost_basis")
+    keys = ("id", "fingerprint", "number", "state", "remote_id", "error_code", "error", "cost_usd", "cost_basis")
     return {
         "stored": sum(1 for row in rows if row is not None and row.result),
         "attempts": [

@@ -7,6 +7,7 @@ Belongs here: plain records and what can be said from one of them alone. Who mov
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +19,7 @@ TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 NOTHING: Any = object()  # told apart from None, which a handler may return
 
 WorkerState = Literal["pulling", "loading", "idle", "busy", "throttled", "unhealthy", "stopped"]
+_MARK = re.compile(r"-a([0-9a-f]{12})\b")
 WEBHOOKS = ("normal", "never", "thrice", "early", "forged", "wrong_path")
 
 
@@ -155,7 +157,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that the fake took on; fingerprint and attempt where the input tells them."""
+    """A job that the fake took on; fingerprint and attempt (or its first 12 digits) where the input tells them."""
 
     endpoint: str
     job_id: str
@@ -168,7 +170,7 @@ class Accepted:
     def of(cls, job: Job) -> Accepted:
         """The record of a stored job."""
         body = job.input if isinstance(job.input, dict) else {}
-        token = body.get("client_token", body.get("attempt", ""))
+        token = body.get("client_token", body.get("attempt", "")) or _marked(body)
         return cls(job.endpoint, job.id, job.created, str(body.get("fingerprint", "")), str(token), job.input)
 
     def as_dict(self) -> dict[str, Any]:
@@ -177,6 +179,12 @@ class Accepted:
             "endpoint": self.endpoint, "job_id": self.job_id, "at": self.at,
             "fingerprint": self.fingerprint, "attempt": self.attempt,
         }  # fmt: skip
+
+
+def _marked(body: dict[str, Any]) -> str:
+    """The attempt's digits at the end of every filename_prefix, if there is one attempt: what our graphs carry."""
+    found = set(_MARK.findall(json.dumps(body)))
+    return str(found.pop()) if len(found) == 1 else ""
 
 
 def shown_error(error: Any, *, as_string: bool) -> Any:
