@@ -202,9 +202,9 @@ def _worker(fake: FakeRunPod, lease: Any) -> RemoteWorker:
     ran = tuple(item.job_id for item in fake.executions if item.worker == lease.machine)
     usd = lease.usd(fake.clock.now())
     if not ran:
-        return RemoteWorker(lease.machine, lease.since, usd, ran, hidden_usd=usd)
+        return RemoteWorker(lease.machine, lease.since, usd, ran, usd, lease.usd_per_s)
     ahead_s = max(0.0, fake.world.jobs[ran[0]].queued - lease.since)  # it came for a job that another worker took
-    return RemoteWorker(lease.machine, lease.since, usd, ran, hidden_usd=math.ceil(ahead_s) * lease.usd_per_s)
+    return RemoteWorker(lease.machine, lease.since, usd, ran, math.ceil(ahead_s) * lease.usd_per_s, lease.usd_per_s)
 
 
 def _last(job: Any) -> Any:

@@ -71,6 +71,7 @@ class RemoteWorker:
     usd: float
     jobs: tuple[str, ...]
     hidden_usd: float = 0.0  # before its first job was even there, which no answer of the API tells; all of it if idle
+    usd_per_s: float = 0.0
 
 
 @dataclass

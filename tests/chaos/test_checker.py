@@ -171,6 +171,7 @@ BREACHES: dict[Callable[..., object], list[Callable[[History], object]]] = {
     checker.costs_cover_each_worker: [
         put(workers=[RemoteWorker("w1", 90.0, 0.0201, ("job-1", "job-2"))]),
         put(workers=[RemoteWorker("w1", 90.0, 0.0101, ("job-3",))]),
+        put(workers=[RemoteWorker("w1", 90.0, 0.0101, ("job-3",), usd_per_s=0.001)]),
     ],
     checker.costs_cover_the_whole_bill: [put(bill_usd=0.031)],
     checker.exposure_is_the_most: [row(1, cost_usd=0.21)],
@@ -205,10 +206,17 @@ def never_learned(found: History) -> None:
     put(budgets=Budgets(0.22), workers=[])(found)
 
 
+def misread(found: History) -> None:
+    """Two ends were seen late, and the worker's start was booked as the wait of the job that ran second."""
+    found.workers = [RemoteWorker("w1", 90.0, 0.024, ("job-1", "job-2"), usd_per_s=0.001)]
+    row(0, queue_s=10.0)(found)
+    row(1, queue_s=5.0)(found)
+
+
 @pytest.mark.parametrize(
     "change",
-    [lost_and_made_again, on_a_pod(1), on_a_pod(1, executed_usd=0.012, ended=152.0), never_learned],
-    ids=["lost by the store", "on a pod", "swept after its end", "deleted unseen"],
+    [lost_and_made_again, on_a_pod(1), on_a_pod(1, executed_usd=0.012, ended=152.0), never_learned, misread],
+    ids=["lost by the store", "on a pod", "swept after its end", "deleted unseen", "seen out of order"],
 )
 def test_what_nobody_can_help_is_no_breach(change: Callable[[History], object]) -> None:
     """A result that the store lost may be made again; what no answer tells of a pod need not be booked."""
