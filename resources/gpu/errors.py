@@ -42,6 +42,7 @@ class GpuError(Exception):
         self.retry = retry or type(self).retry
         self.cost_usd = cost_usd
         self.way_out = way_out
+        self.evidence: dict[str, object] = {}  # what a diagnosis rests on, where there was one
 
     def __str__(self) -> str:
         cost = f" Cost so far: ${self.cost_usd:.4f}." if self.cost_usd else ""

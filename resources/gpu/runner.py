@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -70,14 +71,16 @@ class Runner:
         """Second half: look once at every open job of that kind; returns the attempts that ended just now."""
         return _held(self._look_after(self.ledger.open_attempts(kind)))
 
-    def settle_open(self, *, limit: int | None = None) -> list[Attempt]:
-        """Look once at every open attempt that no living process follows (at most `limit`); those that ended just now.
+    def settle_open(self, *, within_s: float | None = None) -> list[Attempt]:
+        """Look once at every open attempt that no living process follows; returns those that ended just now.
 
         What arrived is found, what succeeded is taken, what nobody can tell of is booked in time; nothing is sent.
+        What cannot be done in `within_s` seconds is left to the next look, in no order: one that always takes too long
+        is in nobody's way.
         """
         now = self.ledger.clock()
         alone = [attempt for attempt in self.ledger.open_attempts() if attempt.lease_until < now]
-        return _held(self._look_after(alone[:limit]))
+        return _held(self._look_after(random.sample(alone, len(alone)), within_s))
 
     def sweep(self) -> list[str]:
         """Remove machines that outlived the attempt they were rented for; returns their ids.
@@ -122,10 +125,10 @@ class Runner:
         if item.result is not None:
             return item.result
         if item.attempt is None:
-            raise errors.OutcomeUnknown(f"{job.label}: the submission's outcome is not known yet; run it again.")
+            raise item.trouble or errors.BackendUnavailable(f"{job.label}: nothing was sent; run it again.")
         return item.attempt
 
-    async def _look_after(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+    async def _look_after(self, attempts: Sequence[Attempt], within_s: float | None = None) -> list[Attempt]:
         life = self._life(None)
         items = [
             Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
@@ -135,7 +138,7 @@ class Runner:
         if not items:
             return []
         known = [item.attempt.id for item in items if item.attempt]
-        await Conversation(life, items).once()
+        await Conversation(life, items).once(within_s)
         now = self.ledger.read(known)
         ended = [now[attempt_id] for attempt_id in known if not now[attempt_id].is_open]
         trouble = next((item.trouble for item in items if item.trouble), None)

@@ -62,6 +62,8 @@ attempts = sa.Table(
     sa.Column("error_code", sa.String(64)),
     sa.Column("error", sa.Text),
     sa.Column("diagnosis", sa.Text),
+    sa.Column("evidence", sa.JSON),  # what the diagnosis rests on, its code, and `at`: when it was found
+    sa.Column("way_out", sa.Text),  # what a person may do next
     sa.Column("worker", sa.String(64)),  # who worked on it, where the backend says so
     sa.Column("cold_usd", sa.Float, nullable=False, server_default="0"),  # shares of cost_usd
     sa.Column("idle_usd", sa.Float, nullable=False, server_default="0"),

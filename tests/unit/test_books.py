@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from resources.database import metadata, open_engine, writing
 from resources.gpu import tables
+from resources.gpu.backend import Diagnosis
 from resources.gpu.books import DAY_S, HOUR_S, MIN_PREFIX, Books
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
@@ -258,7 +259,7 @@ def test_late_result_is_waste(books: Books, ledger: Ledger, begin: Begin) -> Non
 def test_diagnoses_are_told_once(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
     """The newest first; jobs without trouble say nothing."""
     for name, verdict in (("a", "no capacity"), ("b", "no capacity"), ("c", "crash loop")):
-        ledger.diagnose(begin(name), verdict)
+        ledger.diagnose(begin(name), Diagnosis("why", verdict))
         clock.now += 1
     quiet = begin("d")
     jobs = [entry.attempt.fingerprint for entry in books.entries()]

@@ -731,7 +731,9 @@ def test_result_that_is_there_when_we_are_terminated_is_taken(house: House) -> N
 def test_waiter_that_is_terminated_leaves_anothers_job_running(house: House) -> None:
     """Only the holder of the lease may cancel."""
     house.backend.scripts = [RUNS_ON]
-    house.runner().submit(job())
+    started = house.runner().submit(job())
+    assert isinstance(started, Attempt)
+    house.ledger.take_lease(started, "a living run", 60.0)
     terminated(house.runner(), [job()], lambda: states(house.attempts(job())) == ["running"])
     assert house.backend.cancels == []
     assert states(house.attempts(job())) == ["running"]

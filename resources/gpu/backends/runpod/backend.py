@@ -121,6 +121,12 @@ class RunPodBackend(Planning):
             f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}, and nothing tells of it yet."
         )
 
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """A result in our store, under the fingerprint; worker-comfyui leaves none."""
+        remote = RemoteId(self._id_of(endpoint), NEVER_LEARNED, fingerprint)
+        stored = await asyncio.to_thread(self.contract.stored, remote)
+        return str(remote) if stored is not None and stored.state == "succeeded" else None
+
     async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """What the process's poller knows; for ends in doubt also what lies in the store."""
         found: dict[str, RemoteStatus] = {}
