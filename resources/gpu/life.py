@@ -213,8 +213,9 @@ class Life:
                 waited_s=waited_s,
             )
         except errors.OutcomeUnknown as error:
-            if waited_s < self.policy.unknown_wait_s:
-                item.rest(min(self.policy.poll_max_s, self.policy.unknown_wait_s / 4))
+            limit_s = self.policy.unknown_limit_s(item.row.job.kind)
+            if waited_s < limit_s:
+                item.rest(min(self.policy.poll_max_s, limit_s / 4))
                 return
             reached(points.PRESUMED_LOST)
             lost = errors.JobLost(

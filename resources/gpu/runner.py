@@ -176,10 +176,11 @@ class Runner:
         if leased is None:
             return
         if leased.remote_id is None:
+            most_s = self.policy.unknown_limit_s(item.row.job.kind)
             raise errors.OutcomeUnknown(
                 f"{item.row.job.label}: whether attempt {leased.id} arrived is not known yet.",
-                way_out=f"Wait: within {self.policy.unknown_wait_s:.0f} s it is found, or booked with the most it "
-                "can cost (ryla jobs reconcile).",
+                way_out=f"Wait: within {most_s:.0f} s it is found, or booked with the most it can cost "
+                "(ryla jobs reconcile).",
             )
         await patience.cancel(item, leased, why)
 

@@ -96,22 +96,21 @@ def test_interrupted_look_stops_nobodys_training(house: House) -> None:
 
 
 def test_look_that_runs_out_of_time_leaves_the_rest_to_the_next(house: House) -> None:
-    """One result that never comes keeps a sensor no longer than it has; what else ended was taken."""
+    """Results that take long keep a sensor no longer than it has: they stay open, and the next look takes them."""
     house.backend.scripts = [Script(states=("succeeded",))]
     for who in ("anna", "bella"):
         house.runner().submit(training(who))
-    fetch, hung = house.backend.fetch, house.ledger.open_attempts()[0]
+    fetch = house.backend.fetch
 
-    async def one_hangs(remote_id: str) -> list[RemoteOutput]:
-        if remote_id == hung.remote_id:
-            await asyncio.sleep(3600)
-        return await fetch(remote_id)
+    async def hangs(_: str) -> list[RemoteOutput]:
+        await asyncio.sleep(3600)
+        return []
 
-    house.backend.fetch = one_hangs  # type: ignore[method-assign]
-    [ended] = house.runner().settle_open(within_s=0.5)
-    assert (ended.id != hung.id, ended.state) == (True, "succeeded")
-    left = house.ledger.attempt(hung.id)
-    assert (left.is_open, left.lease_until) == (True, 0.0)
+    house.backend.fetch = hangs  # type: ignore[method-assign]
+    assert house.runner().settle_open(within_s=0.05) == []
+    assert [attempt.lease_until for attempt in house.ledger.open_attempts()] == [0.0, 0.0]
+    house.backend.fetch = fetch  # type: ignore[method-assign]
+    assert states(house.runner().settle_open()) == ["succeeded", "succeeded"]
 
 
 def test_leftovers_of_another_backend_are_in_nobodys_way(house: House) -> None:
@@ -201,6 +200,16 @@ def test_result_that_comes_after_its_attempt_was_given_up_is_taken(house: House)
     assert (house.backend.sent, states(house.attempts(job()))) == (["a"], ["lost", "succeeded"])
     assert [attempt.cost_usd for attempt in house.attempts(job())] == [MOST_USD, 0.0], "booked once"
     assert "nothing was sent" in house.ledger.history(result.attempt.id)[1][2]
+
+
+def test_training_of_unknown_outcome_is_waited_for_longer_than_a_picture(house: House) -> None:
+    """It shows itself after an hour, not after minutes: until then nothing is sent again."""
+    house.backend.scripts = [Script(arrival="arrives unseen")]
+    runner = house.runner(unknown_wait_s=0.0, training_unknown_wait_s=600.0)
+    for wanted in (training(), job()):
+        house.runner().submit(wanted)
+    runner.settle_open()
+    assert [states(house.attempts(wanted)) for wanted in (training(), job())] == [["unknown"], ["lost"]]
 
 
 def test_leftover_that_is_damaged_is_made_again(house: House) -> None:
