@@ -197,6 +197,17 @@ class Books:
         with reading(self.engine) as db:
             return [str(name) for name in db.execute(query).scalars()]
 
+    def tokens(self, *, since: float, limit: int) -> dict[str, str]:
+        """Attempt id -> its webhook token, a secret, of those begun since then: the newest `limit`, oldest first."""
+        query = (
+            sa.select(attempts.c.id, attempts.c.webhook_token)
+            .where(attempts.c.intended_at >= since, attempts.c.webhook_token.is_not(None))
+            .order_by(attempts.c.intended_at.desc())
+            .limit(limit)
+        )
+        with reading(self.engine) as db:
+            return {str(row.id): str(row.webhook_token) for row in reversed(db.execute(query).all())}
+
     def diagnoses(self, fingerprints: Iterable[str], *, limit: int = 5) -> list[str]:
         """What was found to hold these jobs up, newest first, each once."""
         said = (

@@ -255,6 +255,16 @@ def test_late_result_is_waste(books: Books, ledger: Ledger, begin: Begin) -> Non
     assert [entry.accepted for entry in books.entries()] == [True, False]
 
 
+def test_tokens_are_those_of_the_newest_attempts(books: Books, begin: Begin, clock: Clock) -> None:
+    """Oldest first, so that whoever keeps only so many drops the oldest; nothing from before `since`."""
+    made = []
+    for name in "abc":
+        made.append(begin(name))
+        clock.now += 1
+    assert list(books.tokens(since=NOW + 1, limit=10).items()) == [(a.id, a.webhook_token) for a in made[1:]]
+    assert list(books.tokens(since=0.0, limit=2)) == [a.id for a in made[1:]]
+
+
 def test_diagnoses_are_told_once(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
     """The newest first; jobs without trouble say nothing."""
     for name, verdict in (("a", "no capacity"), ("b", "no capacity"), ("c", "crash loop")):
