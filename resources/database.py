@@ -30,9 +30,26 @@ metadata = sa.MetaData(
 )
 
 
+class DatabaseUnusable(Exception):
+    """A database URL that leads nowhere: not one, of an unknown kind, or its driver is not installed."""
+
+
 def open_engine(url: str) -> sa.Engine:
-    """An engine for `url`; the folder of a SQLite file is made where it is missing."""
-    address = sa.make_url(url)
+    """An engine for `url`; the folder of a SQLite file is made where it is missing.
+
+    Raises DatabaseUnusable for a URL that leads nowhere, OSError where the folder cannot be made; connects to nothing.
+    """
+    try:
+        return _engine(sa.make_url(url))
+    except ModuleNotFoundError as error:
+        raise DatabaseUnusable(
+            f"its URL needs {error.name}, which is not installed; postgresql+psycopg2:// does not"
+        ) from None
+    except (sa.exc.ArgumentError, ValueError):  # their words may hold the URL, which holds a password
+        raise DatabaseUnusable("its URL is none, such as postgresql+psycopg2://user@host/name") from None
+
+
+def _engine(address: sa.URL) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         return sa.create_engine(address, pool_pre_ping=True)
     if address.database not in (None, "", ":memory:"):

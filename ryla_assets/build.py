@@ -176,6 +176,7 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
     from resources.gpu.backends.runpod.assemble import assembled, signing
     from resources.gpu.backends.runpod.backend import Endpoints
     from resources.gpu.backends.runpod.pod_launch import checked_image
+    from ryla_assets.studio.prices import price_table
 
     key = config.runpod_api_key.get_secret_value()
     purposes = ("image", "nsfw", "training", "fallback")
@@ -218,6 +219,7 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
         endpoints=Endpoints(**ids),
         store=far,
         engine=config.runpod_engine,
+        prices=price_table(config),
         training_image=image,
     )
 

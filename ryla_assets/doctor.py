@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ryla_assets.doctor_finding import Finding
 from ryla_assets.doctor_runpod import looks
+from ryla_assets.places import unusable
 from ryla_assets.settings import Settings
 
 RENEW_DAYS = 30  # a certificate that ends sooner is told
@@ -26,6 +27,8 @@ def _guarded(name: str, look: Callable[[Settings], Finding], settings: Settings)
     try:
         return look(settings)
     except Exception as error:  # noqa: BLE001  a doctor reports what others raise
+        if known := unusable(error, settings):
+            return Finding(name, "missing", known.message, known.way_out)
         return Finding(
             name, "missing", f"{type(error).__name__}: {error}", "See the message; then run ryla doctor again."
         )

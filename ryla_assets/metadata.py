@@ -118,8 +118,14 @@ KEYS: dict[str, Key] = {
     "accepted_images": Key("int", "count", "pictures that were accepted in 24 hours"),
     "per_image_usd": Key("float", "USD", "cost of all image attempts of 24 hours per accepted image"),
     "wasted": Key("float", "0..1", "share of the money of 24 hours that brought no accepted result"),
+    "dearest_characters": Key("table", "", "the five characters that 24 hours cost most for, open work included"),
+    "dearest_runs": Key(
+        "table", "", "the five dearest runs that were active in 24 hours, with all that they ever cost"
+    ),
     "drift_usd": Key("float", "USD", "booked less billed, over the hours of 24 that can be compared"),
+    "bill_explained": Key("float", "0..1", "share of the bill of those hours that what was booked in them covers"),
     "bill": Key("text", "", "the ledger beside the bill, in a sentence"),
+    "prices": Key("text", "", "of which day the prices are that costs are booked by, and why not of today"),
     "queue_p50_s": Key("float", "s", "median wait for a worker, of the accepted results of 24 hours"),
     "queue_p95_s": Key("float", "s", "95th percentile of it"),
     "cold_p50_s": Key("float", "s", "median wait for a worker to start"),

@@ -59,14 +59,21 @@ def attempt_named(studio: Studio, name: str) -> Entry:
 
     if len(name) < MIN_PREFIX:
         raise InputError(
-            f"an id needs at least {MIN_PREFIX} characters.", field="job", value=name, way_out="See ryla jobs list."
+            f"{name!r} is too short: an id needs at least {MIN_PREFIX} characters.",
+            field="job",
+            value=name,
+            way_out="See ryla jobs list.",
         )
     found = books_of(studio).found(name.lower())
     if not found:
-        raise InputError("no attempt or job begins with it.", field="job", value=name, way_out="See ryla jobs list.")
+        raise InputError(
+            f"no attempt or job begins with {name!r}.", field="job", value=name, way_out="See ryla jobs list."
+        )
     if len({entry.attempt.fingerprint for entry in found}) > 1:
         ids = ", ".join(entry.attempt.id for entry in found[:3])
-        raise InputError(f"several begin with it: {ids}.", field="job", value=name, way_out="Give more of the id.")
+        raise InputError(
+            f"several begin with {name!r}: {ids}.", field="job", value=name, way_out="Give more of the id."
+        )
     return found[0]
 
 
