@@ -13,7 +13,7 @@ import click
 
 from ryla_assets.cli_money import prices, reconcile, spend
 from ryla_assets.cli_output import command, json_flag, opened, show, user
-from ryla_assets.cli_words import COLOURS, attempt_row, moment, time_told, usd
+from ryla_assets.cli_words import COLOURS, attempt_row, evidence_told, moment, time_told, usd
 from ryla_assets.domain.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def show_(name: str, *, as_json: bool) -> None:
         history = ledger.history(entry.attempt.id)
         siblings = [a.id for a in ledger.attempts(entry.attempt.fingerprint) if a.id != entry.attempt.id]
         reached = studio.runner.backend.reaches(entry.attempt.endpoint)
-        story = {**_whole(entry), "next": next_step(entry, now=ledger.clock(), reached=reached)}
+        row = ledger.job(entry.attempt.fingerprint)
+        done = row is not None and row.accepted_attempt is not None
+        story = {**_whole(entry), "next": next_step(entry, now=ledger.clock(), reached=reached, done=done)}
         if as_json:
             told = [{"at": at, "state": state, "note": note} for at, state, note in history]
             click.echo(json.dumps({**story, "history": told, "other_attempts": siblings}))
@@ -112,8 +114,8 @@ def cancel_(name: str, *, as_json: bool) -> None:
         show([row], as_json=as_json, title="cancelled", after=after, colours=COLOURS)
 
 
-def next_step(entry: Entry, *, now: float, reached: bool) -> str:
-    """What a person may do next, as a command where there is one."""
+def next_step(entry: Entry, *, now: float, reached: bool, done: bool = False) -> str:
+    """What a person may do next, as a command where there is one; `done`: the job has its result."""
     attempt = entry.attempt
     followed = attempt.lease_until > now
     if attempt.is_open and not reached:
@@ -122,12 +124,13 @@ def next_step(entry: Entry, *, now: float, reached: bool) -> str:
         return f"{attempt.lease_owner} follows it; to stop it, terminate its run in Dagster."
     if attempt.state in ("unknown", "intended"):
         return "ryla jobs reconcile"
+    told = attempt.way_out if attempt.way_out and "jobs show" not in attempt.way_out else ""
     if attempt.is_open:
-        return f"ryla jobs cancel {attempt.id}   (or run its stage again, which takes it over)"
-    if attempt.state == "succeeded":
+        return f"{told} ryla jobs cancel {attempt.id}   (or run its stage again, which takes it over)".lstrip()
+    if done:
         return ""
     stage = "/".join(entry.label.split("/")[:2])
-    return f"Run its stage again ({stage}): a new attempt costs at most ${attempt.exposure_usd:.4f}."
+    return f"{told} Run its stage again ({stage}): a new attempt costs at most ${attempt.exposure_usd:.4f}.".lstrip()
 
 
 def _facts(entry: Entry, next_: str, siblings: list[str]) -> list[dict[str, Any]]:
@@ -148,6 +151,7 @@ def _facts(entry: Entry, next_: str, siblings: list[str]) -> list[dict[str, Any]
         "cost": f"at most {usd(a.exposure_usd)}" if a.is_open else f"{cost} ({a.cost_basis})",
         "lease": _lease(a) if a.is_open else "",
         "diagnosis": a.diagnosis or "",
+        "evidence": evidence_told(a.evidence or {}),
         "error": f"{a.error} [{a.error_code}]" if a.error else "",
         "next": next_,
     }

@@ -20,6 +20,21 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
     return {**row, "run_usd": attempt.cost_usd - attempt.cold_usd - attempt.idle_usd}
 
 
+def evidence_told(evidence: dict[str, Any]) -> str:
+    """What a diagnosis rests on, in one line: workers running 0, throttled 3; pools ADA_24; at 2027-01-15 08:00:30."""
+    parts = []
+    for name, value in evidence.items():
+        words = value
+        if name == "at":
+            words = time_told(float(value), exact=True)
+        elif isinstance(value, dict):
+            words = ", ".join(f"{key} {number}" for key, number in value.items())
+        elif isinstance(value, list):
+            words = ", ".join(map(str, value))
+        parts.append(f"{name} {words}")
+    return "; ".join(parts)
+
+
 def moment(text: str) -> float:
     """A date, or a date and a time, as seconds since the epoch; UTC unless it says otherwise. Raises InputError."""
     try:

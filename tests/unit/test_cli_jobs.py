@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from click.testing import CliRunner, Result
 
+from resources.gpu.backend import Diagnosis
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import OPEN_STATES, TERMINAL_STATES, Attempt
 from ryla_assets import build, cli_jobs, cli_money
@@ -153,6 +154,31 @@ def test_whole_story_is_shown(studio: Studio) -> None:
     out = ryla("show", attempt.id).stdout
     for word in ("out of memory [oom]", "$0.0250 run", "$0.0100 cold start", "w-1", RUN, attempt.fingerprint[:16]):
         assert word in out.replace("\n", " "), word
+
+
+def test_verdict_is_shown_with_its_evidence_and_the_way_out(studio: Studio) -> None:
+    """Why it waits, what that rests on and when it was found, and what a person may do about it."""
+    attempt = sent(studio)
+    evidence = {"workers": {"running": 0, "throttled": 3}, "pools": ["ADA_24"]}
+    verdict = Diagnosis("throttled", "Its workers wait for a machine.", True, "Add GPU pools to ep1.", evidence)
+    studio.runner.ledger.diagnose(attempt, verdict)
+    shown = " ".join(ryla("show", attempt.id).output.replace("│", " ").split())
+    assert "Its workers wait for a machine." in shown
+    assert "workers running 0, throttled 3; pools ADA_24; code throttled; at 20" in shown
+    assert f"Add GPU pools to ep1. ryla jobs cancel {attempt.id}" in shown
+    story = told("show", attempt.id)
+    assert (story["evidence"]["workers"], story["way_out"]) == (evidence["workers"], "Add GPU pools to ep1.")
+
+
+def test_attempt_that_another_one_made_good_asks_for_nothing(studio: Studio) -> None:
+    """Its job has its result: there is no next step."""
+    lost = ended(studio)
+    row = studio.runner.ledger.job(lost.fingerprint)
+    assert row is not None
+    assert "Run its stage again" in told("show", lost.id)["next"]
+    cast(ScriptedBackend, studio.runner.backend).scripts = [Script(states=("succeeded",))]
+    studio.runner.run([row.job])
+    assert told("show", lost.id)["next"] == ""
 
 
 def test_attempt_is_shown_by_its_beginning_and_by_its_job_s(studio: Studio) -> None:
