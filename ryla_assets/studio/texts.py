@@ -68,7 +68,7 @@ def deny_list(path: Path | None) -> DenyList | None:
     except UnicodeDecodeError:
         raise _unusable(path, "is no UTF-8 text") from None
     found = DenyList.of(lines)
-    if not found.by_first:
+    if not found.names:
         raise _unusable(path, "holds no name" if raw[:1] and len(raw) <= MAX_LIST_BYTES else "is empty or too large")
     return found
 
