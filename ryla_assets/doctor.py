@@ -188,7 +188,7 @@ def _safety(settings: Settings) -> Finding:
         reasons[reason] = reasons.get(reason, 0) + count
     told = f"{sum(reasons.values())} texts blocked in 24 hours"
     told += f" ({', '.join(f'{n} {reason}' for reason, n in reasons.items())})" if reasons else ""
-    names = sum(map(len, denied.by_first.values())) if denied else 0
+    names = len(denied.names) if denied else 0
     told += f"; {names} names of real people denied" if denied else "; no list of real people (RYLA_DENIED_NAMES)"
     if installed_guard() is None:
         return Finding("safety", "note", f"{told}; ratings are not judged", "pip install 'ryla-assets[nsfw]'")

@@ -7,12 +7,15 @@ from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from resources.gpu.job import InputFile
 from ryla_assets.domain.errors import InputError, RylaError
 from ryla_assets.domain.images import ImageSet, LoraArtifact
 from ryla_assets.domain.routing import Route, route
+from ryla_assets.domain.safety_person import DenyList
 from ryla_assets.domain.shots import content_shots
+from ryla_assets.domain.wrong_values import WrongValue, shown, unknown_field, wrong_value
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio import texts
 from ryla_assets.studio.base import active
@@ -64,26 +67,41 @@ def ask(studio: Studio, character: str, wanted: ContentRequest, *, name: str | N
     Everything is checked here, before anything is paid: ids, rating, the screen over free text.
     """
     who = active(studio, character)
-    if wanted.details:
-        texts.check(studio, wanted.details, field="details", place=STAGE, character=who.id, who=wanted.asked_by)
-    for shot in _shots(wanted):
-        _text(studio, who, shot, wanted, trigger=None)
-    _route(studio, who, wanted, lora=None, planning=False)
+    with texts.recorded(studio, place=STAGE, character=who.id, who=wanted.asked_by):
+        if wanted.details:
+            texts.check(studio, wanted.details, field="details", place=STAGE, character=who.id, who=wanted.asked_by)
+        for shot in _shots(wanted):
+            _text(studio, who, shot, wanted, trigger=None, asked_by=wanted.asked_by)
+        _route(studio, who, wanted, lora=None, planning=False)
     body = wanted.model_dump(mode="json")
     return studio.registry.open_take(character, STAGE, body, reuse="never", name=name, event="content_requested")
 
 
-def parse(data: dict[str, Any]) -> ContentRequest:
-    """A request from outside. Raises InputError naming the field, the value and what is allowed."""
+def parse(data: dict[str, Any], studio: Studio | None = None, *, character: str | None = None) -> ContentRequest:
+    """A request from outside. Raises InputError naming the field, the value and what is allowed.
+
+    What an error would repeat is screened first: what is blocked is an UnsafeText, kept in the audit trail of `studio`.
+    """
     try:
         return ContentRequest.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        unknown = first["type"] == "extra_forbidden"
-        way_out = f"Known fields: {', '.join(ContentRequest.model_fields)}." if unknown else "Correct it and ask again."
-        value = None if field == "details" else first["input"]  # free text is never repeated
-        raise InputError(f"{first['msg']}.", field=field, value=value, way_out=way_out) from None
+        fault = _fault(error.errors()[0], studio.denied if studio else None)
+    if studio is None:
+        raise fault
+    with texts.recorded(studio, place=STAGE, character=character, who=str(data.get("asked_by", ""))):
+        raise fault
+
+
+def _fault(fault: ErrorDetails, denied: DenyList | None) -> WrongValue:
+    """The error for a wrong field, which tells its value, but for free text and what stands in an unknown field."""
+    field, value, said = ".".join(map(str, fault["loc"])), fault["input"], fault["msg"]
+    if fault["type"] == "extra_forbidden":
+        known = f"Known fields: {', '.join(ContentRequest.model_fields)}."
+        return unknown_field(value, field=field, inside="request", fault=said, way_out=known, denied=denied)
+    again = "Correct it and ask again."
+    if field == "details":
+        return InputError(f"{said}.", field=field, way_out=again)
+    return wrong_value(value, field=field, fault=said, way_out=again, denied=denied)
 
 
 def next_request(studio: Studio, character: str, request_id: str | None = None) -> Request:
@@ -92,9 +110,9 @@ def next_request(studio: Studio, character: str, request_id: str | None = None) 
         found = studio.registry.request(request_id)
         if found is None or found.character != character or found.stage != STAGE:
             raise InputError(
-                f"{character} has no request {request_id!r}.",
+                f"{character} has no request {shown(request_id)!r}.",
                 field="request",
-                value=request_id,
+                value=shown(request_id),
                 way_out=f"ryla characters show {character} lists them.",
             )
         return found
@@ -190,12 +208,15 @@ def _shots(wanted: ContentRequest) -> Sequence[Any]:
     )
 
 
-def _text(studio: Studio, who: Character, shot: Any, wanted: ContentRequest, *, trigger: str | None) -> Any:
+def _text(
+    studio: Studio, who: Character, shot: Any, wanted: ContentRequest, *, trigger: str | None, asked_by: str = ""
+) -> Any:
     return texts.prompt(
         studio,
         who,
         shot,
         stage=STAGE,
+        asked_by=asked_by,
         outfit=wanted.outfit,
         style=wanted.style,
         details=wanted.details,
