@@ -136,6 +136,8 @@ def next_step(entry: Entry, *, now: float, reached: bool) -> str:
         return f"ryla jobs cancel {attempt.id}   (or run its stage again, which takes it over)"
     if attempt.state == "succeeded":
         return ""
+    if attempt.refused:
+        return "Running its stage again does not pay for this seed again: ask for a new take, or for new images."
     stage = "/".join(entry.label.split("/")[:2])
     return f"Run its stage again ({stage}): a new attempt costs at most ${attempt.exposure_usd:.4f}."
 
@@ -187,6 +189,7 @@ def _facts(entry: Entry, next_: str, siblings: list[str]) -> list[dict[str, Any]
         "lease": _lease(a) if a.is_open else "",
         "diagnosis": a.diagnosis or "",
         "error": f"{a.error} [{a.error_code}]" if a.error else "",
+        "refused": "; ".join(f"{one['name']}: {one['reason']}" for one in a.refused or ()),
         "next": next_,
     }
     return [{"what": name, "is": value} for name, value in facts.items() if value]
