@@ -129,6 +129,8 @@ def next_step(entry: Entry, *, now: float, reached: bool, done: bool = False) ->
         return f"{told} ryla jobs cancel {attempt.id}   (or run its stage again, which takes it over)".lstrip()
     if done:
         return ""
+    if attempt.refused:
+        return "Running its stage again does not pay for this seed again: ask for a new take, or for new images."
     stage = "/".join(entry.label.split("/")[:2])
     return f"{told} Run its stage again ({stage}): a new attempt costs at most ${attempt.exposure_usd:.4f}.".lstrip()
 
@@ -153,6 +155,7 @@ def _facts(entry: Entry, next_: str, siblings: list[str]) -> list[dict[str, Any]
         "diagnosis": a.diagnosis or "",
         "evidence": evidence_told(a.evidence or {}),
         "error": f"{a.error} [{a.error_code}]" if a.error else "",
+        "refused": "; ".join(f"{one['name']}: {one['reason']}" for one in a.refused or ()),
         "next": next_,
     }
     return [{"what": name, "is": value} for name, value in facts.items() if value]

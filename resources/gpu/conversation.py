@@ -20,6 +20,7 @@ from resources.gpu import errors
 from resources.gpu.faultpoints import Death
 from resources.gpu.ledger import Attempt, LedgerConflict
 from resources.gpu.life import Life
+from resources.gpu.refused import earlier_refusal
 from resources.gpu.settlement import NEVER_SUBMITTED, ended_elsewhere
 from resources.gpu.stuck import Patience
 from resources.gpu.tracked import Look, Tracked
@@ -131,7 +132,9 @@ class Conversation:
             if not item.ended:
                 with self._minding(item):
                     item.now_at(self.ledger.open_attempt(item.row.fingerprint))
-                if item.attempt is None:
+                    if item.attempt is None:
+                        item.error = earlier_refusal(self.ledger, item.row)
+                if item.attempt is None and not item.ended:
                     fresh.append(item)
         self.life.gate.check([item.row.job for item in fresh])
         if len(fresh) > 1:  # one question for all; if it is refused, each job hears of its own endpoint

@@ -89,6 +89,7 @@ class Attempt:
     webhook_token: str | None = field(repr=False)
     claimed_id: str | None
     woken_at: float | None
+    refused: list[dict[str, Any]] | None = None  # pictures that it returned and `accept` refused
 
     @property
     def is_open(self) -> bool:
@@ -331,11 +332,13 @@ class Ledger:
         found = self.attempt(attempt.id)
         return found if found.is_open else None
 
-    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: object) -> bool:
+    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: Any) -> bool:
         """Record the one accepted result and settle its attempt, in one transaction.
 
         Returns False if another attempt's result was accepted before; this attempt is settled all the same.
         """
+        count = len(settlement.get("refused") or ())
+        told = f"accepted {len(result)} outputs" + (f", refused {count}" if count else "")
         with writing(self.engine) as db:
             now = self.clock()
             row = sa.select(attempts.c.state).where(attempts.c.id == attempt.id).with_for_update()
@@ -352,7 +355,7 @@ class Ledger:
                 .where(attempts.c.id == attempt.id)
                 .values(state="succeeded", **(_ending(now) | _cleaned(settlement)))
             )
-            _note(db, attempt.id, now, state, "succeeded", f"accepted {len(result)} outputs" if first else "late")
+            _note(db, attempt.id, now, state, "succeeded", told if first else "late")
         return bool(first)
 
     def replace_result(self, attempt: Attempt, result: list[dict[str, Any]] | None) -> None:

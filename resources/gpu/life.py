@@ -22,7 +22,7 @@ from resources import images
 from resources.database import AWAY
 from resources.gpu import errors
 from resources.gpu import faultpoints as points
-from resources.gpu.accept import accept
+from resources.gpu.accept import Answer, accept
 from resources.gpu.backend import Backend, RemoteStatus, Submission
 from resources.gpu.budget import Budgets
 from resources.gpu.faultpoints import reached
@@ -30,6 +30,7 @@ from resources.gpu.gate import Gate
 from resources.gpu.job import InputFile
 from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
 from resources.gpu.policy import Policy
+from resources.gpu.refused import first_refusal
 from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, failure_of, named, presumed, settlement
 from resources.gpu.tracked import JobResult, Look, Tracked
 from resources.storage import ObjectCorrupt, ObjectMissing, StorageError, Store
@@ -291,7 +292,10 @@ class Life:
         """Fetch, accept, settle. Raises OutputRejected or JobLost, booked, if there is nothing to accept."""
         reached(points.BEFORE_FETCH)
         try:
-            result = await self._fetch(item.row, attempt)
+            answer = await self._fetch(item.row, attempt)
+            if answer.refused and not answer.outputs:
+                tried = [*item.tried, attempt.endpoint]
+                raise first_refusal(self.ledger, self.backend, item.row.job, attempt, tried, answer.refused)
         except (errors.OutputRejected, errors.JobLost) as error:
             if (now := self.ledger.attempt(attempt.id)).state == "succeeded":  # another process took it meanwhile
                 item.now_at(now)
@@ -300,16 +304,19 @@ class Life:
             state = "lost" if isinstance(error, errors.JobLost) else "failed"
             if state == "failed":  # before it is booked: no later attempt may be given what was refused
                 await self.backend.discard(attempt.remote_id or "")
-            self.end(attempt, state, error, **settlement(attempt, status, self.ledger.clock()))
+            booked = settlement(attempt, status, self.ledger.clock())
+            self.end(attempt, state, error, **booked, **_quarantine(error.refused))
             raise
         reached(points.BEFORE_ACCEPT)
-        first = self.ledger.accept(attempt, result, **settlement(attempt, status, self.ledger.clock()))
+        booked = settlement(attempt, status, self.ledger.clock())
+        first = self.ledger.accept(attempt, answer.outputs, **booked, **_quarantine(answer.refused))
         item.now_at(self.ledger.attempt(attempt.id))
         if first and item.attempt is not None:
             reached(points.ACCEPTED)
             with contextlib.suppress(errors.BackendUnavailable, StorageError):
                 await self.backend.discard(attempt.remote_id or "")
-            item.result = JobResult(item.row.job, item.row.fingerprint, result, item.attempt, item.tries == 0)
+            paid = (item.row.job, item.row.fingerprint, answer.outputs, item.attempt)
+            item.result = JobResult(*paid, adopted=item.tries == 0, refused=answer.refused)
 
     def end(self, attempt: Attempt, state: str, error: errors.JobFailed, **values: Any) -> None:
         """Book an attempt that ended badly; what another process booked first stays."""
@@ -321,7 +328,7 @@ class Life:
                 raise
         reached(points.ENDED)
 
-    async def _fetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]]:
+    async def _fetch(self, row: JobRow, attempt: Attempt) -> Answer:
         outputs = await self.backend.fetch(attempt.remote_id or "")
         reached(points.AFTER_FETCH)
         preview = self.backend.render_domain == "preview"
@@ -343,7 +350,8 @@ class Life:
         result = row.result if stored else await self._refetch(row, attempt)
         if result is None:
             return False
-        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0)
+        refused = attempt.refused or []
+        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0, refused=refused)
         return True
 
     async def _refetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]] | None:
@@ -353,7 +361,9 @@ class Life:
             status = (await self.look([attempt])).at(attempt)
             if status.state == "succeeded":
                 with contextlib.suppress(errors.OutputRejected, errors.JobLost):
-                    result = await self._fetch(row, attempt)
+                    answer = await self._fetch(row, attempt)
+                    same = {one["name"] for one in answer.outputs} >= {one["name"] for one in row.result or []}
+                    result = answer.outputs if same else None
         self.ledger.replace_result(attempt, result)
         return result
 
@@ -376,3 +386,8 @@ class Life:
         except (ObjectMissing, ObjectCorrupt):
             return False
         return True
+
+
+def _quarantine(refused: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The column that keeps refused pictures; none where there are none."""
+    return {"refused": list(refused)} if refused else {}

@@ -18,7 +18,7 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from resources.content_credentials import Signer
 from resources.gpu import errors
@@ -30,6 +30,7 @@ from resources.gpu.job import Job
 from resources.gpu.ledger import Attempt, JobRow, Ledger, LedgerConflict
 from resources.gpu.life import Life
 from resources.gpu.policy import Policy
+from resources.gpu.refused import refusal
 from resources.gpu.stuck import Patience
 from resources.gpu.tracked import JobResult, Tracked
 from resources.storage import Store
@@ -54,10 +55,28 @@ class Runner:
     def run(
         self, jobs: Sequence[Job], *, run_id: str | None = None, on_progress: Callable[[Progress], None] | None = None
     ) -> list[JobResult]:
-        """Return the accepted result of every job, in order; paid work is adopted, never repeated.
+        """Return the accepted result of every job, in order, each with all that was asked for.
 
-        Raises the first job's error after all others have ended (what is paid is finished and kept). StorageError and
-        BackendUnavailable end the wait only: their attempts stay open, and the next run takes what they made.
+        Raises as `answers` does, and OutputRejected for a job of whose outputs any was refused.
+        """
+        answers = self.answers(jobs, run_id=run_id, on_progress=on_progress)
+        results = []
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, errors.OutputRejected):
+                raise answer
+            if answer.refused:
+                raise refusal(job, answer.refused)
+            results.append(answer)
+        return results
+
+    def answers(
+        self, jobs: Sequence[Job], *, run_id: str | None = None, on_progress: Callable[[Progress], None] | None = None
+    ) -> list[JobResult | errors.OutputRejected]:
+        """What every job returned, in order: a result, which may lack refused pictures, or the refusal of all of them.
+
+        Paid work is adopted, never repeated; so is a refusal. Raises the first job's other error after all have ended
+        (what is paid is finished and kept). StorageError and BackendUnavailable end the wait only: their attempts stay
+        open, and the next run takes what they made.
         """
         if not jobs:
             return []
@@ -106,14 +125,14 @@ class Runner:
 
     async def _run(
         self, jobs: Sequence[Job], run_id: str | None, on_progress: Callable[[Progress], None] | None
-    ) -> list[JobResult]:
+    ) -> list[JobResult | errors.OutputRejected]:
         rows = [self._open(job) for job in jobs]
         items: dict[str, Tracked] = {}
         for row in rows:
             items.setdefault(row.fingerprint, Tracked(row))
         await self._conversation(items.values(), run_id, on_progress).to_the_end()
         for item in items.values():
-            if item.error is not None:
+            if item.error is not None and not _is_answer(item.error):
                 raise item.error
         return list(_in_order(rows, items))
 
@@ -207,13 +226,20 @@ class Runner:
         return self.ledger.open(job, backend=self.backend.name, profile=self.backend.profile(job))
 
 
-def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[JobResult]:
-    """The result of each row; a job that was asked for twice was paid for once."""
+def _is_answer(error: Exception) -> TypeGuard[errors.OutputRejected]:
+    """Whether a job failed by its pictures alone."""
+    return isinstance(error, errors.OutputRejected) and bool(error.refused)
+
+
+def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[JobResult | errors.OutputRejected]:
+    """The answer of each row; a job that was asked for twice was paid for once."""
     given = set()
     for row in rows:
-        result = items[row.fingerprint].result
-        if result is not None:
-            yield replace(result, adopted=True) if row.fingerprint in given else result
+        item = items[row.fingerprint]
+        if item.result is not None:
+            yield replace(item.result, adopted=True) if row.fingerprint in given else item.result
+        elif item.error is not None and _is_answer(item.error):
+            yield item.error
         given.add(row.fingerprint)
 
 

@@ -71,6 +71,7 @@ attempts = sa.Table(
     sa.Column("webhook_token", sa.String(64)),  # the secret part of the address that may wake it
     sa.Column("claimed_id", sa.String(200)),  # the job id that a webhook named: a hint, verified before it is used
     sa.Column("woken_at", sa.Float),
+    sa.Column("refused", sa.JSON),  # the pictures of its answer that were refused, as `accept` recorded them
     sa.UniqueConstraint("fingerprint", "number"),
     sa.Index("ix_gpu_attempts_state", "state"),
 )

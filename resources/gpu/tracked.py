@@ -22,6 +22,7 @@ class JobResult:
     outputs: list[dict[str, Any]]
     attempt: Attempt
     adopted: bool  # True: it was paid for earlier, nothing was sent now
+    refused: list[dict[str, Any]] = field(default_factory=list)  # outputs that `accept` refused, beside those it took
 
 
 @dataclass

@@ -78,6 +78,7 @@ class ScriptedBackend:
     self_run: bool = True
     workers: int = 2
     invalid: frozenset[str] = frozenset()  # labels of jobs that `problems` refuses
+    lacks: frozenset[str] = frozenset()  # node classes of graphs that it refuses
     most_usd: float = MOST_USD
     unreachable: bool = False  # every question but submit raises BackendUnavailable
     on_submit: Callable[[], None] = lambda: None  # what happens in between, before the answer
@@ -109,8 +110,9 @@ class ScriptedBackend:
         return {"loras": frozenset({"character.safetensors"})}
 
     def problems(self, job: Job) -> list[dict[str, Any]]:
-        """One problem in ComfyUI's shape for each job that is named in `invalid`."""
-        if job.label not in self.invalid:
+        """One problem in ComfyUI's shape for a job that is named in `invalid`, or whose graph has what it `lacks`."""
+        classes = {node.get("class_type") for node in job.request.values()} if job.kind == "image" else set()
+        if job.label not in self.invalid and not classes & self.lacks:
             return []
         return [{"node_id": "7", "class_type": "X", "type": "value_not_in_list", "message": "no", "details": "such"}]
 

@@ -214,7 +214,7 @@ def test_token_is_never_shown(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("state", "says"),
     [("unknown", "ryla jobs reconcile"), ("running", "ryla jobs cancel"), ("followed", "terminate its run"),
-     ("elsewhere", "Point the settings back at")],
+     ("elsewhere", "Point the settings back at"), ("refused", "does not pay for this seed again")],
 )  # fmt: skip
 def test_next_step_fits_the_state(studio: Studio, state: str, says: str) -> None:
     """What a person can do, and only what would work."""
@@ -222,6 +222,11 @@ def test_next_step_fits_the_state(studio: Studio, state: str, says: str) -> None
     ledger = studio.runner.ledger
     if state in ("unknown", "running"):
         attempt = ledger.move(attempt, state)
+    if state == "refused":
+        blank = {"name": "a", "media": "image", "code": "blank", "reason": "it came back blank"}
+        ledger.move(attempt, "failed", error_code="blank", error="a: blank", refused=[blank])
+        assert told("show", attempt.id)["refused"] == [blank]
+        assert "a: it came back blank" in ryla("show", attempt.id).stdout
     if state == "followed":
         ledger.take_lease(attempt, "a living process", 60.0)
     if state == "elsewhere":

@@ -524,8 +524,6 @@ def test_failure_of_one_job_does_not_stop_the_others(house: House) -> None:
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
-        ("blank", "blank"),
-        ("wrong size", "wrong_size"),
         ("truncated", "unreadable"),
         ("extra", "extra_output"),
         ("missing", "missing_output"),
