@@ -133,6 +133,30 @@ def test_slow_answer_keeps_nobody_waiting(scene: Stage) -> None:
     stage.written("P19")
 
 
+BESIDE = {
+    "P15": {"action": "answer", "status": 429, "headers": {"retry-after": "25"}, "body": {"error": "slow down"}},
+    "P19": {"action": "delay", "seconds": 2.5},
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_endpoint_that_does_not_answer_keeps_no_other_one_waiting(scene: Stage, case: str) -> None:
+    """P15, P19 for more questions than may be under way: another endpoint's job is done before any of them."""
+    stage = scene(fallback=True, cadence={"at_once": 2})
+    rule = stage.fake.faults.add("status", endpoint="ep1", **BESIDE[case])
+    there = threading.Thread(target=lambda: stage.run(*(job(seed) for seed in (1, 11, 21, 31))))
+    there.start()
+    other = stage.another_runner(backend=stage.backend_on("ep2"))
+    assert stage.run(job(41), runner=other).results
+    ended = [attempt.endpoint.rpartition("/")[2] for attempt in stage.attempts() if not attempt.is_open]
+    assert ended == ["ep2"]
+    rule.until_s = 0.0
+    there.join(20)
+    assert stage.states() == ["succeeded"] * 5
+    injected = {"P15": "429 on every status of one endpoint", "P19": "no status of one endpoint is answered for 2.5 s"}
+    stage.written(case, "another endpoint has a job, too", injected=injected[case])
+
+
 def test_health_without_keys_stops_nobody(scene: Stage) -> None:
     """P20: nothing is counted; the job is diagnosed from the control API, cancelled, and booked."""
     stage = scene(policy={**QUEUE, "max_attempts": 1})

@@ -6,8 +6,8 @@ submission whose answer was lost.
 
 What `find` can know. The jobs API has no idempotency key and cannot be asked for a job by anything but the id that got
 lost (RunPod docs, operation reference). Two things may still tell it: the result that our worker leaves in the store
-under the fingerprint, with its attempt in it; and a webhook, whose claim is checked by GET /status. Without either
-nobody knows, and OutcomeUnknown says so.
+under the fingerprint, with its attempt in it; and a webhook, which anybody may send: the job that it names is taken for
+this attempt's only if GET /status shows this attempt's result. Without either nobody knows, and OutcomeUnknown says so.
 """
 
 from __future__ import annotations
@@ -211,10 +211,6 @@ class RunPodBackend(Planning):
             next_command="ryla doctor",
             evidence={"workers": workers, "jobs": jobs},
         )
-
-    async def queue(self, endpoint_id: str) -> dict[str, int]:
-        """How many jobs of an endpoint wait, run, ended; as far as /health says."""
-        return (await self._health.counts(endpoint_id))[1]
 
     # ---- parts
 

@@ -129,6 +129,10 @@ class JobsClient:
         """GET /status/{id}; never with ?ttl, which would set the job's."""
         return await self._question(endpoint, "status", "GET", job_id)
 
+    async def opened(self, endpoint: str) -> None:
+        """Return once `status` of that endpoint's jobs may be asked without waiting for its limits."""
+        await self._limits.opened(endpoint, "status")
+
     async def stream(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
         """GET /stream/{id}: {"status", "stream": [{"output"}, ...]} since the last call; waits up to 10 s there."""
         return await self._question(endpoint, "stream", "GET", job_id)

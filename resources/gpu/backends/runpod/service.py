@@ -127,7 +127,7 @@ class Service:
         async def run() -> T:
             if self._parts is None:
                 client = self._make()
-                self._parts = (client, Poller(_checked(client), cadence=self._cadence))
+                self._parts = (client, Poller(_checked(client), cadence=self._cadence, opened=client.opened))
             return await work(*self._parts)
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._running_loop()))
