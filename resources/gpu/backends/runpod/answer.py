@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resources.gpu.errors import BackendUnavailable, Retry
+from resources.runpod.redaction import shown, without_key
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +26,7 @@ class Answer:
     """An answer that was read whole; `body` is JSON where it is an object, `text` what a person may be shown."""
 
     status: int
-    body: dict[str, Any] | None
+    body: dict[str, Any] | None = field(repr=False)
     text: str
 
 
@@ -62,15 +62,8 @@ class Answers:
 
     def _understood(self, response: httpx.Response, body: bytearray) -> Answer:
         try:
-            found = json.loads(body)
+            found = json.loads(without_key(body, self._key))
         except (ValueError, RecursionError):
             found = None
-        text = "" if isinstance(found, dict) and response.is_success else self._shown(bytes(body[: 4 * SHOWN_CHARS]))
+        text = "" if isinstance(found, dict) and response.is_success else shown(body, SHOWN_CHARS, self._key)
         return Answer(response.status_code, found if isinstance(found, dict) else None, f": {text}" if text else "")
-
-    def _shown(self, body: bytes) -> str:
-        """What a person may see of a body: without the key, control characters and tags, at most 500 characters."""
-        text = body.decode("utf-8", "replace").replace(self._key, "[key]")
-        if text.lstrip()[:1] == "<":
-            text = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
-        return " ".join(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", text).split())[:SHOWN_CHARS]

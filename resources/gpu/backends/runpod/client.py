@@ -24,6 +24,7 @@ from resources.gpu.backends.runpod.connections import Connections
 from resources.gpu.backends.runpod.ids import is_id
 from resources.gpu.backends.runpod.limits import Limits, Turn
 from resources.gpu.errors import BackendUnavailable, InvalidJob, NotSent, OutcomeUnknown, Retry
+from resources.runpod.redaction import shown
 
 if TYPE_CHECKING:
     import httpx
@@ -35,6 +36,7 @@ SILENCE_S = 30.0  # between two reads
 ANSWER_S = 120.0  # one whole answer, however slowly it drips
 CONNECT_TRIES = 4  # of a submission; nothing was sent before a connection stands
 PATIENCE_S = 120.0  # how long a submission waits out 429s
+WORDS = 200  # characters of a transport error's text
 _KEY_OUT = "Set RUNPOD_API_KEY to a key that may use this endpoint; see ryla doctor."
 _URL_OUT = "Check RUNPOD_JOBS_URL and the network; see ryla doctor."
 
@@ -260,11 +262,11 @@ class JobsClient:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotReached(
-                f"{place} cannot be reached ({error or type(error).__name__}).", way_out=_URL_OUT
-            ) from error
+            words = shown(error, WORDS) or type(error).__name__
+            raise NotReached(f"{place} cannot be reached ({words}).", way_out=_URL_OUT) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
-            raise BackendUnavailable(f"{place} does not answer ({type(error).__name__}: {error}).") from error
+            words = f"{type(error).__name__}: {shown(error, WORDS)}"
+            raise BackendUnavailable(f"{place} does not answer ({words}).") from error
 
 
 def _envelope(

@@ -15,6 +15,7 @@ from typing import Any
 
 from resources.gpu.accept import MAX_LORA_BYTES
 from resources.gpu.backend import RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backends.runpod.failures import tidy
 from resources.gpu.backends.runpod.ids import RemoteId
 from resources.gpu.backends.runpod.states import failed, read_status
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, OutputRejected
@@ -151,7 +152,8 @@ class OurContract:
         try:
             result = wire.parse_result(output) if isinstance(output, dict) else self._manifest(job.fingerprint)
         except WireError as error:
-            raise OutputRejected(f"{job.job}: its output is not our worker's: {error}", code="wrong_output") from error
+            said = f"{job.job}: its output is not our worker's: {tidy(error)}"
+            raise OutputRejected(said, code="wrong_output") from error
         if result is None:
             raise JobLost(f"Neither RunPod nor the store has the result of {job}.", code="result_lost")
         if result.fingerprint != job.fingerprint:

@@ -18,6 +18,7 @@ from typing import Any
 from resources.gpu.backends.runpod.lane import Lane
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Reader, Watch, WorkerBook
 from resources.gpu.errors import BackendUnavailable, Retry
+from resources.runpod.redaction import shown
 
 NO_AGES: Mapping[Key, float] = MappingProxyType({})
 Ask = Callable[[str, str], Awaitable[dict[str, Any] | None]]  # endpoint id, job id -> status body; None: 404
@@ -146,7 +147,8 @@ class Poller:
         except BackendUnavailable as error:
             watch.stumble(error)
         except Exception as error:  # noqa: BLE001  whatever it is, the other jobs are still followed
-            watch.stumble(BackendUnavailable(f"Asking about {watch.key[1]} failed ({type(error).__name__}: {error})."))
+            said = f"{type(error).__name__}: {shown(error, 200)}"
+            watch.stumble(BackendUnavailable(f"Asking about {watch.key[1]} failed ({said})."))
         else:
             watch.observe(body, sent_at, self._clock(), self._cadence)
         watch.in_flight = False

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from resources.gpu.backend import RemoteState, RemoteStatus
-from resources.gpu.backends.runpod.failures import classify, tidy
+from resources.gpu.backends.runpod.failures import WORDS, classify, tidy
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ def read_status(body: Mapping[str, Any]) -> RemoteStatus:
 
 
 def failed(known: RemoteStatus, code: str, error: str, retry: str, **detail: Any) -> RemoteStatus:
-    """The same job as one that failed."""
+    """The same job as one that failed; `error` may hold words of a worker's."""
     return replace(
         known,
         state="failed",
         error_code=code,
-        error=error,
+        error=tidy(error)[:WORDS],
         progress=0.0,
         detail={**known.detail, **detail, "retry": retry},
     )
