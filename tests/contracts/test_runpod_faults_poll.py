@@ -170,10 +170,6 @@ def test_health_without_keys_stops_nobody(scene: Stage) -> None:
 
 
 BOTH_WAYS = [
-    Trial("P5", "timed_out", "ran for more than 1 s", code="timed_out", retry=Retry.ELSEWHERE,
-          variant="the handler goes on after /cancel",
-          stage={"policy": {"run_limit_s": 0.6, "max_attempts": 1}, "switches": {"cancel_stops_worker": False},
-                 "endpoint": {"exec_s": (1.5, 1.5)}}),
     Trial("P11", "lost succeeded", "its ttl ended it", 2, "unknown_job", tune={"expire_s": 0.3, "duration_s": 1.0},
           variant="the worker goes on", stage={"switches": {"ttl_running_stops": False}}),
     Trial("P8", "succeeded", tune={"hidden_s": 0.3}, variant="/run says IN_PROGRESS, status RUNNING, ids end in -e1",
@@ -184,9 +180,40 @@ BOTH_WAYS = [
 @pytest.mark.parametrize("trial", BOTH_WAYS, ids=str)
 def test_what_nobody_documents(scene: Stage, trial: Trial) -> None:
     """The same with the other reading of a point marked [infer]."""
-    if trial.case == "P5":
-        trial.tune["hang"] = False
     play(scene, trial)
+
+
+@pytest.mark.parametrize(("stops", "contract"), [(True, "ryla"), (False, "ryla"), (False, COMFY)])
+def test_cancelled_run_is_booked_with_the_most_it_can_cost(scene: Stage, contract: str, stops: bool) -> None:
+    """P5: whether the handler hears of the cancel is not known, and where it does not it is paid to its end."""
+    stage = scene(
+        contract=contract, speed=2.0, policy={"run_limit_s": 0.4, "max_attempts": 1},
+        switches={"cancel_stops_worker": stops}, endpoint={"exec_s": (6.0, 6.0)},
+    )  # fmt: skip
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert [(a.state, a.cost_basis) for a in stage.attempts()] == [("timed_out", "presumed")]
+    variant = f"the handler {'ends with' if stops else 'goes on after'} /cancel"
+    variant += f", {COMFY}" if contract == COMFY else ""
+    stage.written("P5", variant, injected="a run longer than our deadline")
+
+
+@pytest.mark.parametrize(("stops", "contract"), [(True, "ryla"), (False, "ryla"), (False, COMFY)])
+def test_run_that_runpod_times_out_is_booked_with_the_most_it_can_cost(
+    scene: Stage, contract: str, stops: bool
+) -> None:
+    """P7 by executionTimeout: whether the worker stops is not known either."""
+    stage = scene(
+        contract=contract, speed=20.0, policy={"run_limit_s": 5.0, "max_attempts": 1},
+        switches={"timeout_stops_worker": stops}, endpoint={"exec_s": (20.0, 20.0)},
+    )  # fmt: skip
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == "remote_timeout"
+    assert [(a.state, a.cost_basis) for a in stage.attempts()] == [("failed", "presumed")]
+    variant = f"the worker {'stops at' if stops else 'goes on after'} executionTimeout"
+    variant += f", {COMFY}" if contract == COMFY else ""
+    stage.written("P7", variant, injected="a run longer than its executionTimeout")
 
 
 @pytest.mark.parametrize("how", ["timed_out", "deleted"])

@@ -259,12 +259,30 @@ def test_profile_follows_engine_and_models(service: Service, official: RunPodBac
 
 
 def test_estimate_without_prices_is_the_dearest(service: Service, official: RunPodBackend) -> None:
-    """The most is both deadlines' worth at the endpoint's rate, with start and idle time."""
+    """The most is all that RunPod lets a job live (its ttl), and the idle time after it, at the endpoint's rate."""
     dear = backend_of(service, OfficialContract(), terms=None).estimate(image_job())
-    assert dear.most_usd == pytest.approx((1800 + 600 + 10) * 0.0024)
-    ask(official.preflight([f"{URL}/img", f"{URL}/other"]))
-    assert official.estimate(image_job()).most_usd == pytest.approx((1800 + 600 + 5) * 0.001)
+    assert dear.most_usd == pytest.approx((900 + 1800 + 60 + 10) * 0.0024)
+    ask(official.preflight([f"{URL}/img", f"{URL}/train"]))
+    assert official.estimate(image_job()).most_usd == pytest.approx((900 + 1800 + 60 + 5) * 0.001)
+    assert official.estimate(training()).most_usd == pytest.approx((900 + 3 * 3600 + 60 + 5) * 0.001)
     assert 0 < official.estimate(image_job()).usd < official.estimate(training()).usd
+
+
+def test_price_of_the_fallback_is_learned_with_the_endpoint_before_it(service: Service, far: Far) -> None:
+    """Else each picture is reserved at the dearest price there is; nothing is asked about a fallback of others."""
+    asked: list[str] = []
+
+    async def terms(endpoint_id: str) -> Terms:
+        asked.append(endpoint_id)
+        return Terms(0.002 if endpoint_id == "other" else 0.001, 5.0)
+
+    backend = backend_of(service, OfficialContract(), terms=terms)
+    ask(backend.preflight([f"{URL}/train"]))
+    assert asked == ["train"]
+    ask(backend.preflight([f"{URL}/img"]))
+    assert asked == ["train", "img", "other"]
+    assert backend.estimate(image_job()).most_usd == pytest.approx((900 + 1800 + 60 + 5) * 0.002)
+    assert backend.estimate(image_job(rating="nsfw")).most_usd > 5, "nobody asked about that one yet"
 
 
 def test_policy_is_within_bounds() -> None:
@@ -481,10 +499,10 @@ def test_cancelled_by_another_process_costs_what_its_age_says(official: RunPodBa
 
 def test_run_of_another_process_that_tells_no_time_costs_its_age(official: RunPodBackend, far: Far) -> None:
     """It may have run from the start: all the seconds since its intent, and the idle time after it."""
-    far.status = {"id": "job-1", "status": "CANCELLED", "workerId": "w1"}
+    far.status = {"id": "job-1", "status": "FAILED", "workerId": "w1"}
     status = ended(official, f"img/job-1/{FINGERPRINT}", age_s=60.0)
     assert status.cost_usd == pytest.approx(62 * 0.001 + 5 * 0.001)
-    far.status = {"id": "job-2", "status": "CANCELLED", "workerId": "w1"}
+    far.status = {"id": "job-2", "status": "FAILED", "workerId": "w1"}
     assert ended(official, f"img/job-2/{FINGERPRINT}").cost_usd is None, "nobody said how old it is"
 
 
@@ -571,12 +589,24 @@ def test_requeued_job_is_charged_for_all_its_runs() -> None:
 
 
 def test_end_without_a_time_is_charged_by_the_clock() -> None:
-    """A cancelled run that tells no time: at most since its submission."""
-    stopped = RemoteStatus("cancelled", cost_usd=None)
-    assert cost_of(stopped, elapsed_s=10.0, ran=True).cost_usd == pytest.approx((11 + 5) * 0.001)
-    assert cost_of(stopped, elapsed_s=10.0, warming=False).cost_usd == 0.0
-    assert cost_of(stopped).cost_usd is None
+    """A run that tells none cost at most its time since its submission; one that is lost, nobody can say."""
+    ended_badly = RemoteStatus("failed", cost_usd=None)
+    assert cost_of(ended_badly, elapsed_s=10.0, ran=True).cost_usd == pytest.approx((11 + 5) * 0.001)
+    assert cost_of(ended_badly).cost_usd is None
     assert cost_of(RemoteStatus("lost", cost_usd=None), elapsed_s=10.0).cost_usd is None
+
+
+def test_run_that_may_go_on_after_its_end_has_no_known_price() -> None:
+    """A sync handler hears of no cancel and no timeout: the most is booked, unless no worker ever took the job."""
+    stopped = RemoteStatus("cancelled", cost_usd=None)
+    late = replace(stopped, state="failed", error_code="remote_timeout")
+    for status in (replace(stopped, exec_s=2.0), replace(stopped, worker="w1"), late, replace(late, exec_s=60.0)):
+        assert cost_of(status, elapsed_s=10.0, gap_s=0.0, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, ran=True, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, requeues=1, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, warming=False).cost_usd == 0.0
+    assert cost_of(stopped, elapsed_s=10.0).cost_usd == pytest.approx((10 + 5) * 0.001)
+    assert cost_of(stopped).cost_usd is None
 
 
 def test_worker_that_fails_again_and_again_is_named() -> None:

@@ -24,7 +24,7 @@ from resources.gpu.backends.runpod.pod_launch import (
     PodSettings,
     checked_image,
 )
-from resources.gpu.backends.runpod.pods import LOOK_S, PREFIX, SURE_S, Pods
+from resources.gpu.backends.runpod.pods import LOOK_S, MARGIN_S, PREFIX, SURE_S, SWEPT_S, Pods
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
 from resources.runpod.answers import LIMIT_VARIABLE
@@ -524,13 +524,16 @@ def test_cancelled_pod_is_gone_and_called_so(cloud: Cloud) -> None:
 
 
 def test_pod_that_cannot_be_terminated_now_is_left_to_the_sweep(cloud: Cloud) -> None:
-    """C8: DELETE fails three times; the result is not lost for it, and the sweep gets the pod later."""
+    """C8: the result is not lost for it; what the pod costs until the sweep gets it, nobody knows yet."""
     cloud.on = {"DELETE": 500}
-    assert follow(cloud, "RUNNING", "EXITED", result=True).state == "succeeded"
-    assert len(cloud.pods) == 3
+    status = follow(cloud, "RUNNING", "EXITED", result=True)
+    assert (status.state, status.cost_usd) == ("succeeded", None)
+    cloud.store.results.clear()
+    status = follow(cloud, "RUNNING", "EXITED")
+    assert (status.state, status.cost_usd, len(cloud.pods)) == ("failed", None, 4)
     cloud.on = {}
     swept = cloud.run(lambda pods: pods.sweep({}, lambda _: True))
-    assert (len(swept), len(cloud.pods)) == (1, 2)
+    assert (len(swept), len(cloud.pods)) == (2, 2)
 
 
 def test_sweep_touches_nothing_that_is_not_ours(cloud: Cloud) -> None:
@@ -603,6 +606,12 @@ def chosen(image: str, *, store: bool = True) -> RunPodBackend:
         engine="comfyui",
         training_image=image,
     )
+
+
+def test_most_that_a_pod_can_cost_is_its_deadline_and_the_sweep_after_it() -> None:
+    """At the price of the dearest GPU that it may get."""
+    most = chosen("registry.example/trainer:1").estimate(JOB).most_usd
+    assert most == pytest.approx((900 + 3 * 3600 + MARGIN_S + SWEPT_S) * 0.00053)
 
 
 @pytest.mark.parametrize(("image", "endpoint"), [("registry.example/trainer:1", "pod"), ("", "ep3")])

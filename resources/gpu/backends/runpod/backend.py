@@ -69,9 +69,13 @@ class RunPodBackend(Planning):
     # ---- before anything is sent
 
     async def preflight(self, endpoints: Sequence[str]) -> None:
-        """Learn what each costs, and ask whether it can work at all; without a diagnoser, whether it exists."""
+        """Learn what each costs, and ask whether it can work at all; without a diagnoser, whether it exists.
+
+        Where its jobs may fall back to counts for what they may cost: that endpoint's price is learned, too.
+        """
         for endpoint_id in dict.fromkeys(self._id_of(endpoint) for endpoint in endpoints):
-            await self._terms_of(endpoint_id)
+            for priced_one in filter(None, (endpoint_id, self._spare(endpoint_id))):
+                await self._terms_of(priced_one)
             if (diagnoser := self.diagnoser) is not None:
                 await self.service.ask(lambda _, e=endpoint_id: diagnoser.preflight(e))  # type: ignore[misc]
             else:

@@ -18,6 +18,7 @@ from resources.runpod.redaction import READ_CHARS, shown
 from workflows import wire
 from workflows.errors import WireError
 
+TIMED_OUT = "remote_timeout"  # the code of a job that RunPod, or its own word, calls timed out
 WORDS = 500  # characters of a message
 TRACEBACK_LINES = 5
 
@@ -107,7 +108,7 @@ _KINDS: tuple[tuple[str, Retry, tuple[str, ...]], ...] = (
             r"invalid_prompt",
         ),
     ),
-    ("remote_timeout", Retry.TRANSIENT, (r"execution ?time ?out", r"job timed out", r"timed? ?out after")),
+    (TIMED_OUT, Retry.TRANSIENT, (r"execution ?time ?out", r"job timed out", r"timed? ?out after")),
 )
 _PATTERNS = tuple((code, retry, re.compile("|".join(parts), re.IGNORECASE)) for code, retry, parts in _KINDS)
 

@@ -32,6 +32,7 @@ from workflows.wire import WireFailure, parse_failure
 KIND = ids.POD  # first part of a remote id: pod/<pod id>/<fingerprint>
 PREFIX = "ryla-"
 MARGIN_S = 60.0  # between the runner's deadlines and the pod's own
+SWEPT_S = 120.0  # after its deadline: the sweep looks every minute, where the daemon runs
 SURE_S = 60.0  # a name that is not listed for so long was never created
 DATE_S = 1.0  # what a date in whole seconds hides of an age; a second begun is billed whole
 LOOK_S = 10.0  # how old a status may be: the control plane takes 60 requests a minute
@@ -76,7 +77,7 @@ class Pods:
     async def submit(self, submission: Submission) -> str:
         """Create the attempt's pod and return its remote id. Raises as `launch` does, ObjectMissing for an input."""
         payload = await asyncio.to_thread(self._contract.payload, submission)
-        limit_s = submission.queue_limit_s + submission.run_limit_s + MARGIN_S
+        limit_s = lifetime_s(submission.queue_limit_s, submission.run_limit_s)
         pod = await self._launcher.launch(PREFIX + submission.attempt_id, payload, limit_s)
         self._note(pod)
         return str(RemoteId(KIND, pod.id, submission.fingerprint))
@@ -178,11 +179,14 @@ class Pods:
         stored = await asyncio.to_thread(self._contract.stored, job)
         if pod is not None and alive and stored is None:
             return self._known(pod.id, "running", exec_s=float(pod.uptime_s or 0))
+        over = True
         if pod is not None and pod.status != "TERMINATED":  # ended, done or overdue: its disk bills even so
-            await self._launcher.terminated(pod.id)  # before it is priced: it costs until then
+            over = await self._launcher.terminated(pod.id)  # before it is priced: it costs until then
         if stored is not None:
-            return self._priced(job.job, stored)
-        return self._failed(job.job, pod, await asyncio.to_thread(self._failure, job.fingerprint))
+            status = self._priced(job.job, stored)
+        else:
+            status = self._failed(job.job, pod, await asyncio.to_thread(self._failure, job.fingerprint))
+        return status if over else replace(status, cost_usd=None)  # until it is swept: by its deadline, at the most
 
     async def _pod(self, pod_id: str) -> Pod | None:
         """The pod as the shared list has it; one that is not listed is asked for, and may be too new for both."""
@@ -259,6 +263,11 @@ class Pods:
         self._note(pod)
         age_s = self._age_s(pod.id) or 0.0
         return pod.limit_s is not None and pod.status not in _ENDED and age_s > pod.limit_s
+
+
+def lifetime_s(queue_limit_s: float, run_limit_s: float) -> float:
+    """The age at which a pod must be gone, for an attempt with these deadlines."""
+    return queue_limit_s + run_limit_s + MARGIN_S
 
 
 def _parsed(remote_id: str) -> RemoteId:
