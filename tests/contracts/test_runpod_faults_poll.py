@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 import pytest
 
 from resources.gpu import faultpoints
+from resources.gpu.backends.runpod import backend, diagnosis, verdicts
 from resources.gpu.errors import Retry
 from tests.contracts.fault_scene import job
 from tests.contracts.fault_trial import Stage, Trial, play
@@ -64,6 +66,21 @@ def test_stuck_job_goes_to_the_fallback(scene: Stage, case: str) -> None:
     assert first.cost_usd == 0.0, "a job that no worker took costs nothing"
     assert [stage.fake.job(accepted.job_id).status for accepted in stage.fake.accepted] == ["CANCELLED", "COMPLETED"]
     stage.written(case, "policy: fallback")
+
+
+def test_want_of_machines_lasts_from_one_studio_to_the_next(scene: Stage) -> None:
+    """P1: each tick of a sensor has a backend of its own; how long machines have been wanting, the process knows."""
+    stage = scene()
+    stage.install("P1")
+    for place, name, value in (
+        (diagnosis, "LASTS_S", 1e-9),
+        (verdicts, "FIRST_WORKER_S", 0.0),
+        (backend, "VERDICT_S", 0.0),
+    ):
+        stage.parts.patch.setattr(place, name, value)
+    waiting = f"ep1/job-1/{'f' * 64}"
+    ticks = [asyncio.run(stage.backend_on("ep1").diagnose(waiting, 60.0)) for _ in range(2)]
+    assert [(verdict.code, verdict.hopeless) for verdict in ticks] == [("no_capacity", False), ("no_capacity", True)]
 
 
 def test_undocumented_words_are_no_end(scene: Stage) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from resources.gpu.backend import Diagnosis, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.prompt import mark_of
+from resources.gpu.backends.runpod import health
 from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.contract import Contract
 from resources.gpu.backends.runpod.ids import RemoteId
@@ -395,6 +396,17 @@ def test_finished_job_is_fetched_and_charged(official: RunPodBackend, far: Far) 
     assert ask(official.fetch(remote_id)) == [output], "and fetched more than once"
 
 
+def test_what_one_studio_learned_the_next_one_knows(service: Service, official: RunPodBackend, far: Far) -> None:
+    """A process has many backends, one after the other: what was asked for and a result seen once are the process's."""
+    remote_id = ask(official.submit(submission()))
+    far.status = completed({"images": [picture(f"front{mark_of(ATTEMPT)}_00001_.png")]})
+    assert ended(official, remote_id).state == "succeeded"
+    far.status = {"id": "job-1", "status": "IN_PROGRESS", "output": {"progress": 0.9}}  # a late update: told no more
+    another = backend_of(service, OfficialContract(inside=True))
+    assert ended(another, remote_id).state == "succeeded"
+    assert [output.data for output in ask(another.fetch(remote_id))] == [b"png"]
+
+
 def test_missing_picture_is_named_where_the_job_is_known(official: RunPodBackend, far: Far) -> None:
     """This process sent it, so it knows what was asked for."""
     remote_id = ask(official.submit(submission()))
@@ -504,6 +516,50 @@ def test_run_of_another_process_that_tells_no_time_costs_its_age(official: RunPo
     assert status.cost_usd == pytest.approx(62 * 0.001 + 5 * 0.001)
     far.status = {"id": "job-2", "status": "FAILED", "workerId": "w1"}
     assert ended(official, f"img/job-2/{FINGERPRINT}").cost_usd is None, "nobody said how old it is"
+
+
+def test_crowd_that_is_cancelled_asks_once_how_the_workers_are(official: RunPodBackend, far: Far) -> None:
+    """Before anything is cancelled: afterwards nobody could tell whether a worker was coming."""
+
+    async def cancel_all() -> None:
+        await asyncio.gather(*(official.cancel(f"img/job-{number}/{FINGERPRINT}") for number in range(40)))
+
+    far.health = {"workers": {"initializing": 0}}
+    ask(cancel_all())
+    assert (far.paths[0], far.paths.count("img/health"), far.paths.count("img/cancel")) == ("img/health", 1, 40)
+
+
+def test_health_that_hangs_holds_up_no_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for shortly, by all together; then a start is taken for possible."""
+    paths: list[str] = []
+
+    async def hung(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path.split("/")[3])
+        if paths[-1] == "health":
+            await asyncio.sleep(3600)
+        return httpx.Response(200, json={"id": "job-1", "status": "CANCELLED"})
+
+    monkeypatch.setattr(health, "WARMING_S", 0.01)
+    service = Service(URL, "key", transport=lambda: httpx.MockTransport(hung), cadence=FAST)
+    backend, remote_id = backend_of(service, OfficialContract()), f"img/job-1/{FINGERPRINT}"
+    try:
+        for _ in range(3):
+            ask(backend.cancel(remote_id))
+        assert paths.count("health") == 1, "and it is asked no second time meanwhile"
+        assert ended(backend, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
+    finally:
+        service.close()
+
+
+def test_cancel_that_had_to_wait_knows_no_more_how_the_workers_were(
+    official: RunPodBackend, far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RunPod takes 100 cancels in 10 s: by the last of 400 a worker may have started for it."""
+    monkeypatch.setattr("resources.gpu.backends.runpod.backend.HEALTH_S", -1.0)
+    far.health = {"workers": {"initializing": 0}}
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    ask(official.cancel(remote_id))
+    assert ended(official, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
 
 
 def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) -> None:

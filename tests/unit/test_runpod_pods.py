@@ -24,6 +24,7 @@ from resources.gpu.backends.runpod.pod_launch import (
     PodSettings,
     checked_image,
 )
+from resources.gpu.backends.runpod.pod_memory import PodMemory
 from resources.gpu.backends.runpod.pods import LOOK_S, MARGIN_S, PREFIX, SURE_S, SWEPT_S, Pods
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
@@ -133,6 +134,7 @@ class Cloud:
 
     def run(self, work: Callable[[Pods], Awaitable[Any]], **settings: Any) -> Any:
         """What pods on this cloud answer."""
+        known = {key: settings.pop(key) for key in ("memory", "list_usd_h") if key in settings}
         chosen = PodSettings(**{"image": "ghcr.io/x/trainer@sha256:1", "gpu_types": ("A", "B", "C"), **settings})
 
         async def start() -> Any:
@@ -142,7 +144,7 @@ class Cloud:
             )  # fmt: skip
             contract = OurContract(cast(SigningStore, self.store), "comfyui")
             async with control:
-                return await work(Pods(control, contract, chosen, clock=lambda: self.now, sleep=self.sleep))
+                return await work(Pods(control, contract, chosen, clock=lambda: self.now, sleep=self.sleep, **known))
 
         return asyncio.run(start())
 
@@ -456,6 +458,41 @@ def test_pod_that_is_not_listed_yet_is_waited_for(cloud: Cloud) -> None:
 def test_cost_of_an_unseen_pod_is_not_made_up(cloud: Cloud) -> None:
     """Nobody can say what a pod cost that this process never saw: the most is booked."""
     assert cloud.run(lambda pods: pods.status(f"pod/unseen/{'a' * 64}")).cost_usd is None
+
+
+@pytest.mark.parametrize("gpu", [{"id": "NVIDIA A40", "count": 2}, {"id": "unheard of"}, None])
+def test_pod_that_ended_unwatched_costs_its_list_price_by_its_dates(cloud: Cloud, gpu: dict[str, Any] | None) -> None:
+    """RunPod says 0 of one that has exited; a process that never saw it alive knows its GPU and when it was created."""
+    sent = attempt()
+    pod = cloud.add(PREFIX + sent.attempt_id, "EXITED", cost=0.0, **({"gpu": gpu} if gpu else {}))
+    cloud.left(sent.fingerprint, sent.attempt_id)
+    cloud.now += 1000
+    prices = {"NVIDIA A40": 1.224}
+    status = cloud.run(lambda pods: pods.status(f"pod/{pod['id']}/{sent.fingerprint}"), list_usd_h=prices.get)
+    known = gpu is not None and gpu["id"] in prices
+    assert status.cost_usd == (pytest.approx(2 * 1.224 * 1001 / 3600) if known else None)
+
+
+def test_pod_of_unknown_age_has_no_price(cloud: Cloud) -> None:
+    """Seen for the first time, and nobody says when it was created: it may have been there for a day."""
+    sent = attempt()
+    pod = cloud.add(PREFIX + sent.attempt_id, "RUNNING", createdAt=None)
+    assert cloud.run(lambda pods: pods.status(f"pod/{pod['id']}/{sent.fingerprint}")).cost_usd is None
+
+
+def test_price_that_one_studio_saw_the_next_one_knows(cloud: Cloud) -> None:
+    """Each tick of the sensor has pods of its own, and one memory: first RUNNING at a price, then EXITED at none."""
+    sent, memory = attempt(), PodMemory()
+    remote_id = cloud.run(lambda pods: pods.submit(sent), memory=memory)
+    pod = mine(cloud, sent)[0]
+    pod |= {"status": "RUNNING", "runtime": {"uptime": 60}}
+    cloud.now += 100
+    assert cloud.run(lambda pods: pods.status(remote_id), memory=memory).state == "running"
+    cloud.left(sent.fingerprint, sent.attempt_id)
+    pod |= {"status": "EXITED", "cost": 0.0, "runtime": None}
+    cloud.now += 100
+    status = cloud.run(lambda pods: pods.status(remote_id), memory=memory)
+    assert (status.state, status.cost_usd) == ("succeeded", pytest.approx(0.36 * 201 / 3600))
 
 
 def test_end_that_nobody_watched_has_no_made_up_price(cloud: Cloud) -> None:

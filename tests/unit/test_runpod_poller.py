@@ -432,6 +432,31 @@ def test_callers_with_loops_of_their_own_share_one_conversation() -> None:
         service.close()
 
 
+def test_part_of_a_process_is_made_once() -> None:
+    """Whoever comes first makes it; it is closed with the conversation where it can be."""
+
+    class Part:
+        closed = False
+
+        async def aclose(self) -> None:
+            """Remember that."""
+            self.closed = True
+
+    service = Service("http://far.example/v2", "key", transport=answering("COMPLETED"))
+    made: list[Part] = []
+
+    def make() -> Part:
+        made.append(Part())
+        return made[-1]
+
+    first = service.keep("part", make)
+    assert (service.keep("part", make), service.keep("part", make), made) == (first, first, [first])
+    assert service.keep("note", dict) == {}
+    ask(service.ask(lambda client: client.health("ep1")))
+    service.close()
+    assert first.closed
+
+
 def test_answer_about_another_job_is_no_answer() -> None:
     """A mixed-up body is trouble, not news."""
     mixed = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": "other", "status": "COMPLETED"}))
