@@ -360,25 +360,39 @@ def test_result_in_the_store_tells_of_its_attempt(ours: RunPodBackend, shelf: Sh
     assert ended(ours, found).state == "lost"
 
 
-def test_claim_of_a_webhook_is_verified(official: RunPodBackend, ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
-    """It must exist, and once it has ended be this very attempt's."""
+def test_claim_of_a_webhook_proves_itself_by_its_result(
+    official: RunPodBackend, ours: RunPodBackend, far: Far, shelf: Shelf
+) -> None:
+    """The job must exist, have succeeded, and show this attempt: its mark in every name, or its id in the result."""
+    job = RemoteId("img", "job-1", FINGERPRINT)
+    mine, theirs = (f"front{mark_of(attempt)}_00001_.png" for attempt in (ATTEMPT, EARLIER))
+    pictures = [([mine], True), ([theirs], False), ([mine, theirs], False), ([], False)]
+    for names, right in pictures:
+        body = completed({"images": [picture(name) for name in names]})
+        assert official.contract.is_of(body, job, ATTEMPT) == right
+    results = [({}, True), ({"attempt": EARLIER}, False), ({"attempt": EARLIER, "reused": True}, False),
+               ({"reused": True}, False), ({"fingerprint": "e" * 64}, False)]  # fmt: skip
+    for more, right in results:
+        assert ours.contract.is_of(completed(shelf.leave(**more)), job, ATTEMPT) == right
+    assert not ours.contract.is_of(completed({"x": 1}), job, ATTEMPT)
+    shelf.results.clear()
     where = {"fingerprint": FINGERPRINT, "endpoint": f"{URL}/img", "claim": "job-1"}
+    far.status = completed({"images": [picture(mine)]})
+    assert ask(official.find(ATTEMPT, **where)) == str(job)
+    for claim in ("../../x", "-"):
+        with pytest.raises(OutcomeUnknown):
+            ask(official.find(ATTEMPT, **{**where, "claim": claim}))
+
+
+@pytest.mark.parametrize("word", ["IN_QUEUE", "IN_PROGRESS", "FAILED", "CANCELLED", "TIMED_OUT", None])
+def test_claim_that_nothing_shows_to_be_ours_is_not_taken(
+    official: RunPodBackend, ours: RunPodBackend, far: Far, word: str | None
+) -> None:
+    """Anybody may name the running job of another attempt: taken for ours, it would be cancelled in our stead."""
     for backend in (official, ours):
-        far.status = {"id": "job-1", "status": "IN_PROGRESS"}
-        assert ask(backend.find(ATTEMPT, **where)) == f"img/job-1/{FINGERPRINT}"
-        far.status = None
-        with pytest.raises(OutcomeUnknown):
-            ask(backend.find(ATTEMPT, **where))
-        with pytest.raises(OutcomeUnknown):
-            ask(backend.find(ATTEMPT, **{**where, "claim": "../../x"}))
-    for name, right in ((f"front{mark_of(ATTEMPT)}_00001_.png", True), (f"front{mark_of(EARLIER)}_00001_.png", False)):
-        far.status = completed({"images": [picture(name)]})
-        assert official.contract.is_of(far.status, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
-    for more, right in (({}, True), ({"attempt": EARLIER}, False), ({"attempt": EARLIER, "reused": True}, True),
-                        ({"fingerprint": "e" * 64}, False)):  # fmt: skip
-        body = completed(shelf.leave(**more))
-        assert ours.contract.is_of(body, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
-    assert not ours.contract.is_of(completed({"x": 1}), RemoteId("img", "job-1", FINGERPRINT), ATTEMPT)
+        far.status = word and {"id": "job-1", "status": word, "workerId": "w1"}  # type: ignore[assignment]
+        with pytest.raises(OutcomeUnknown, match="nothing shows that job job-1 is its"):
+            ask(backend.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint=f"{URL}/img", claim="job-1"))
 
 
 # ---- ends

@@ -116,9 +116,8 @@ class RunPodBackend(Planning):
             return str(claimed)
         if await asyncio.to_thread(self.contract.stored, nameless, attempt_id) is not None:
             return str(nameless)
-        raise OutcomeUnknown(
-            f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}, and nothing tells of it yet."
-        )
+        told = f"nothing tells of it yet{'' if claimed is None else f', and nothing shows that job {claim} is its'}"
+        raise OutcomeUnknown(f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}: {told}.")
 
     async def left(self, fingerprint: str, endpoint: str) -> str | None:
         """A result in our store, under the fingerprint; worker-comfyui leaves none."""
@@ -229,7 +228,7 @@ class RunPodBackend(Planning):
         return read
 
     async def _is_of(self, claimed: RemoteId, attempt_id: str) -> bool:
-        """True if the claimed job exists, and is this attempt's where it can be told already."""
+        """True if the claimed job exists, and shows that it is this attempt's."""
         body = await self.service.ask(lambda client: client.status(*claimed.key))
         return body is not None and self.contract.is_of(body, claimed, attempt_id)
 

@@ -84,12 +84,12 @@ class OfficialContract:
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:  # noqa: ARG002
         """Its pictures carry the attempt's mark in their names."""
         if read_status(body).state != "succeeded":
-            return True
+            return False
         try:
             names = [str(item["filename"]) for item in _pictures(body.get("output"))]
         except OutputRejected:
             return False
-        return all(mark_of(attempt_id) in name for name in names)
+        return bool(names) and all(mark_of(attempt_id) in name for name in names)
 
     async def outputs(self, body: Mapping[str, Any] | None, job: RemoteId) -> list[RemoteOutput]:
         """Decode or fetch each picture, in order; the same name twice comes back twice, and `accept` refuses it."""

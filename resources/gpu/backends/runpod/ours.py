@@ -104,14 +104,14 @@ class OurContract:
         self.store.forget_result(job.fingerprint)
 
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:
-        """Its result names fingerprint and attempt; a reused one names the attempt that made it."""
+        """Its result names fingerprint and attempt; a reused one names whoever made it, not whose job it is."""
         if read_status(body).state != "succeeded" or not isinstance(body.get("output"), dict):
-            return True
+            return False
         try:
             result = wire.parse_result(body["output"])
         except WireError:
             return False
-        return result.fingerprint == job.fingerprint and (result.reused or result.attempt == attempt_id)
+        return (result.fingerprint, result.attempt, result.reused) == (job.fingerprint, attempt_id, False)
 
     async def outputs(self, body: Mapping[str, Any] | None, job: RemoteId) -> list[RemoteOutput]:
         """Read every file of the result from the store, and hold it to its size and hash."""
