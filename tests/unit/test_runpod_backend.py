@@ -16,11 +16,11 @@ from resources.gpu.backends.comfyui.prompt import mark_of
 from resources.gpu.backends.runpod import health
 from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.contract import Contract
+from resources.gpu.backends.runpod.envelope import execution_policy
 from resources.gpu.backends.runpod.ids import RemoteId
 from resources.gpu.backends.runpod.money import Terms, priced
 from resources.gpu.backends.runpod.official import OfficialContract
 from resources.gpu.backends.runpod.ours import OurContract
-from resources.gpu.backends.runpod.planning import execution_policy
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.backends.runpod.watch import Cadence, Look
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry

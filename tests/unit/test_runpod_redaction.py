@@ -109,8 +109,12 @@ def test_answer_shows_neither_key_nor_envelope() -> None:
     refusal = httpx.Response(400, json={"error": f"bad request: {json.dumps(envelope)}", "auth": KEY})
     taken = httpx.Response(200, json={"id": "job-1", "status": "FAILED", "error": f"key {KEY}"})
 
+    async def reading(response: httpx.Response) -> Answer:
+        async with asyncio.timeout(5.0) as clock:
+            return await Answers(KEY).read(response, "here", clock)
+
     def read(response: httpx.Response) -> Answer:
-        return asyncio.run(Answers(KEY).read(response, "here"))
+        return asyncio.run(reading(response))
 
     words = str(problem("POST /pods", 422, f'{{"detail": "env: {HOOK} {KEY}", "errors": ["x{QUERY}"]}}'.encode(), KEY))
     for found in (read(refusal).text, repr(read(refusal)), repr(read(taken)), words):

@@ -21,11 +21,12 @@ from typing import Any, Protocol
 from resources.gpu.backend import NO_AGES, Diagnosis, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.client import Accepted, JobsClient
+from resources.gpu.backends.runpod.envelope import execution_policy
 from resources.gpu.backends.runpod.health import HEALTH_S, Health
 from resources.gpu.backends.runpod.ids import NEVER_LEARNED, RemoteId
 from resources.gpu.backends.runpod.memory import Memory
 from resources.gpu.backends.runpod.money import priced
-from resources.gpu.backends.runpod.planning import COLD_LIMIT_S, TRAINING_S, Endpoints, Planning, execution_policy
+from resources.gpu.backends.runpod.planning import COLD_LIMIT_S, TRAINING_S, Endpoints, Planning
 from resources.gpu.backends.runpod.watch import Key, Look, Reader
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.storage import ObjectCorrupt, ObjectMissing, StorageError
@@ -183,7 +184,7 @@ class RunPodBackend(Planning):
                 await self.service.ask(lambda client: client.cancel(*remote.key))
                 break
             except BackendUnavailable as error:
-                if not left or error.retry is Retry.FATAL:
+                if not left or error.retry is not Retry.TRANSIENT:
                     raise
                 await asyncio.sleep(0.5)
         if warming is not None and time.monotonic() - begun <= HEALTH_S:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from resources.gpu.backend import Estimate, Pace
 from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.contract import Contract
+from resources.gpu.backends.runpod.envelope import execution_policy
 from resources.gpu.backends.runpod.money import Terms
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.errors import BackendUnavailable, Retry
@@ -30,8 +31,6 @@ TRAINING_S = 45 * 60.0  # the target of a training
 # training's target). To send another one earlier is to pay twice whenever workers are cold.
 SHOWS_S = COLD_LIMIT_S + 300.0
 TRAINING_SHOWS_S = COLD_LIMIT_S + 2 * TRAINING_S
-TTL_SLACK_S = 60.0  # beyond both deadlines: the runner ends a job before RunPod forgets it
-_POLICY_MS = {"executionTimeout": (5_000, 7 * 86_400_000), "ttl": (10_000, 7 * 86_400_000)}  # RunPod docs: policies
 
 
 @dataclass(frozen=True)
@@ -178,12 +177,6 @@ class Planning:
             except BackendUnavailable:
                 return Terms()
         return self._terms.get(endpoint_id, Terms())
-
-
-def execution_policy(queue_limit_s: float, run_limit_s: float) -> dict[str, int]:
-    """RunPod's execution policy in milliseconds, within its bounds; `ttl` counts from submission and ends all."""
-    wanted = {"executionTimeout": run_limit_s, "ttl": queue_limit_s + run_limit_s + TTL_SLACK_S}
-    return {key: int(min(max(1000 * wanted[key], low), high)) for key, (low, high) in _POLICY_MS.items()}
 
 
 def _may_fall_back(job: Job) -> bool:

@@ -184,7 +184,7 @@ class Poller:
 
     def _tell(self, watch: Watch) -> None:
         """Wake who waits, if the answer is new enough or there will be none."""
-        hopeless = watch.trouble is not None and watch.trouble.retry is Retry.FATAL
+        hopeless = watch.trouble is not None and watch.trouble.retry is not Retry.TRANSIENT
         if watch.ended or hopeless or watch.seen_at >= watch.wanted_at:
             for waiter in watch.waiters:
                 if not waiter.done():
