@@ -228,6 +228,12 @@ class Ledger:
             where &= attempts.c.fingerprint.in_(sa.select(jobs.c.fingerprint).where(jobs.c.kind == kind))
         return self._select(where)
 
+    def sent_to(self, endpoint: str, *, since: float) -> bool:
+        """True if any attempt was meant for that endpoint since then, seconds since the epoch; open or over."""
+        query = sa.select(attempts.c.id).where(attempts.c.intended_at >= since, attempts.c.endpoint == endpoint)
+        with reading(self.engine) as db:
+            return db.execute(query.limit(1)).first() is not None
+
     def take_lease(self, attempt: Attempt, owner: str, lease_s: float) -> Attempt | None:
         """Become (or stay) the one who may submit or cancel; None while somebody else's lease runs."""
         mine = attempts.c.lease_owner == owner

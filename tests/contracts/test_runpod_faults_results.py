@@ -33,6 +33,8 @@ TRIALS = [
           stage=ONCE),
     Trial("R4", "failed", "option-0", 1, "missing_output", Retry.TRANSIENT, images=2, stage=ONCE,
           variant="our worker"),
+    Trial("R4", "failed", "came back without option-0", 1, "missing_output", Retry.TRANSIENT, stage=ONCE,
+          variant="our worker, the only picture"),
     comfy("R5", "failed", "is not base64", "bad_base64", Retry.TRANSIENT, stage=ONCE),
     comfy("R6", "succeeded"),
     comfy("R7", "failed", "before 5.0.0.*Use runpod/worker-comfyui", "worker_too_old", Retry.PERMANENT),

@@ -606,9 +606,11 @@ class Doctor:
         if endpoint_id == "adult":
             raise BackendUnavailable("max workers 0", code="max_workers_0", retry=Retry.FATAL)
 
-    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
+    async def diagnose(
+        self, endpoint_id: str, job_id: str, waited_s: float, *, may_fall_back: bool = False
+    ) -> Diagnosis:
         """Name the cause."""
-        self.asked.append((endpoint_id, job_id, waited_s >= 0))
+        self.asked.append((endpoint_id, job_id, waited_s, may_fall_back))
         return Diagnosis("throttled", "no GPU is free")
 
 
@@ -620,7 +622,27 @@ def test_diagnoser_is_asked_where_there_is_one(service: Service) -> None:
     with pytest.raises(BackendUnavailable, match="max workers 0"):
         ask(backend.preflight([f"{URL}/adult"]))
     assert ask(backend.diagnose(f"img/job-1/{FINGERPRINT}", 25.0)).code == "throttled"
-    assert doctor.asked == ["img", "adult", ("img", "job-1", True)]
+    assert doctor.asked == ["img", "adult", ("img", "job-1", 25.0, False)]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "waits_at", "helps"),
+    [
+        (Endpoints("img", "adult", "train"), "img", True),
+        (Endpoints("img", "adult", "train"), "train", False),
+        (Endpoints("img", "adult", "train"), "adult", False),
+        (Endpoints("img", "adult", "train", fallback="other"), "img", False),
+        (Endpoints("img", training="img"), "img", False),
+    ],
+)
+def test_fallback_is_advised_where_every_job_may_take_it(
+    service: Service, endpoints: Endpoints, waits_at: str, helps: bool
+) -> None:
+    """Only sfw pictures may, and only where none is set."""
+    doctor = Doctor()
+    backend = backend_of(service, OfficialContract(), diagnoser=doctor, endpoints=endpoints)
+    ask(backend.diagnose(f"{waits_at}/job-1/{FINGERPRINT}", 25.0))
+    assert doctor.asked == [(waits_at, "job-1", 25.0, helps)]
 
 
 def test_endpoint_that_does_not_exist_is_told_before_anything_is_paid(official: RunPodBackend, far: Far) -> None:

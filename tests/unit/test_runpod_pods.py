@@ -3,16 +3,19 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
+from resources.database import open_engine
 from resources.gpu.backend import RemoteStatus, Submission
 from resources.gpu.backends.runpod.assemble import assembled
 from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
@@ -26,11 +29,14 @@ from resources.gpu.backends.runpod.pod_launch import (
 )
 from resources.gpu.backends.runpod.pod_memory import PodMemory
 from resources.gpu.backends.runpod.pods import LOOK_S, MARGIN_S, PREFIX, SURE_S, SWEPT_S, Pods
+from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
+from resources.gpu.ledger import Intent, Ledger
+from resources.gpu.runner import Runner
 from resources.runpod.answers import LIMIT_VARIABLE
 from resources.runpod_control import ControlClient
-from resources.storage import ObjectMissing, ResultUrls, SigningStore, StorageError
+from resources.storage import ObjectMissing, ResultUrls, SigningStore, StorageError, Store
 from workflows.wire import parse_request
 
 KEY = "rpa_SECRET0123456789"
@@ -178,6 +184,15 @@ def cloud() -> Cloud:
     cloud.add("somebody-elses", "RUNNING")
     cloud.add("ryla-notebook", "RUNNING")  # our prefix, and no attempt of ours
     return cloud
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, migrated_database: Path) -> Iterator[Ledger]:
+    """A ledger of its own."""
+    shutil.copy(migrated_database, tmp_path / "ryla.db")
+    engine = open_engine(f"sqlite:///{tmp_path}/ryla.db")
+    yield Ledger(engine)
+    engine.dispose()
 
 
 def mine(cloud: Cloud, submission: Submission) -> list[dict[str, Any]]:
@@ -666,21 +681,34 @@ def test_pod_is_out_of_reach_for_another_contract() -> None:
     assert not chosen("", store=False).reaches(f"{JOBS}/pod")
 
 
-def test_deployment_without_pods_never_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep of a deployment on endpoints needs no control API; one that has a pod open does."""
+@pytest.mark.parametrize(("image", "sent_to", "asks"), [
+    ("", "ep3", False), ("trainer:1", "ep3", False), ("", "pod", True), ("trainer:1", "pod", True),
+])  # fmt: skip
+def test_account_is_swept_where_the_ledger_knows_of_pods(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, image: str, sent_to: str, asks: bool
+) -> None:
+    """Open or over, and whatever the setting says now; a deployment on endpoints needs no right to list pods."""
+    swept: list[tuple[dict[str, str], bool]] = []
 
-    async def sweep(_: Pods, open_pods: dict[str, str], ended: Callable[[str], bool]) -> list[Any]:
-        return [*open_pods.items(), *filter(ended, "c")]
+    async def sweep(_: Pods, open_pods: dict[str, str], ended: Callable[[str], bool]) -> list[str]:
+        swept.append((open_pods, ended(sent.id)))
+        return ["pod1"]
 
     monkeypatch.setattr(Pods, "sweep", sweep)
-    on_endpoints, on_a_pod = {"a": "ep3/job/" + "f" * 64, "b": ""}, {"d": "pod/x/" + "f" * 64}
-
-    def swept(image: str, attempts: dict[str, str]) -> list[Any]:
-        return asyncio.run(chosen(image).sweep(attempts, lambda _: True))
-
-    assert swept("", on_endpoints) == []
-    assert swept("", on_endpoints | on_a_pod) == [("d", "x"), ("b", ""), "c"]
-    assert swept("trainer:1", on_endpoints) == [("b", ""), "c"]
+    backend = chosen(image)
+    row = ledger.open(JOB, backend=backend.name, profile=backend.profile(JOB))
+    intent = Intent(
+        backend=backend.name, endpoint=f"{JOBS}/{sent_to}", owner="me", lease_s=60.0, run_id=None, reserve_usd=0.1,
+        exposure_usd=1.0, queue_limit_s=1.0, run_limit_s=1.0,
+    )  # fmt: skip
+    begun = ledger.begin(row.fingerprint, intent, Budgets(25.0))
+    assert begun is not None
+    sent = ledger.move(begun, "submitted", remote_id=f"{sent_to}/x/{row.fingerprint}")
+    runner = Runner(ledger, backend, cast("Store", Results()), Budgets(25.0))
+    assert runner.sweep() == (["pod1"] if asks else [])
+    ledger.move(sent, "failed", error_code="x", error="x")
+    assert runner.sweep() == (["pod1"] if asks else [])
+    assert swept == ([({sent.id: "x"}, False), ({}, True)] if asks else [])
 
 
 @pytest.mark.parametrize("image", ["trainer", "ryla/trainer:1.2-CUDA", "registry.example:5000/a/b@sha256:" + "0" * 64])

@@ -43,8 +43,10 @@ class Diagnoser(Protocol):
     async def preflight(self, endpoint_id: str) -> None:
         """Raise BackendUnavailable where nothing sent there can run."""
 
-    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
-        """Why a job does not move."""
+    async def diagnose(
+        self, endpoint_id: str, job_id: str, waited_s: float, *, may_fall_back: bool = False
+    ) -> Diagnosis:
+        """Why a job does not move; `may_fall_back`: a fallback endpoint would take such jobs, and none is set."""
 
 
 @dataclass
@@ -200,7 +202,10 @@ class RunPodBackend(Planning):
             at, verdict = self._memory.verdicts.get(remote.endpoint, (float("-inf"), None))
             if verdict is not None and time.monotonic() - at < VERDICT_S:
                 return replace(verdict, evidence={**verdict.evidence, "job": remote.job})
-            verdict = await self.service.ask(lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s))
+            spare = self._lacks_a_spare(remote.endpoint)
+            verdict = await self.service.ask(
+                lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s, may_fall_back=spare)
+            )
             self._memory.verdicts[remote.endpoint] = (time.monotonic(), verdict)
             return verdict
         workers, jobs = await self._health.counts(remote.endpoint)

@@ -85,6 +85,8 @@ class OurContract:
             return known
         if not isinstance(output, dict):
             return failed(known, "result_lost", "COMPLETED without an output, and none in the store", "transient")
+        if output.get("files") == []:
+            return _incomplete(known, expected)
         try:
             result = wire.parse_result(output)
         except WireError as error:
@@ -142,7 +144,7 @@ class OurContract:
             )
         missing = sorted(set(expected) - {file.name for file in result.files})
         if missing:
-            return failed(known, "missing_output", f"came back without {', '.join(missing)}", "transient")
+            return _incomplete(known, missing)
         detail = {**known.detail, "attempt": result.attempt, "load_s": result.load_s, "reused": result.reused}
         return replace(known, detail=detail)
 
@@ -187,3 +189,8 @@ class OurContract:
                 code="wrong_checksum",
             )
         return data
+
+
+def _incomplete(known: RemoteStatus, missing: Sequence[str]) -> RemoteStatus:
+    """A result that lacks files; nothing came back at all where none are named."""
+    return failed(known, "missing_output", f"came back without {', '.join(missing) or 'a single file'}", "transient")

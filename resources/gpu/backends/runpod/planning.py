@@ -158,6 +158,11 @@ class Planning:
         """Where a job may go that this endpoint could not do; empty: nowhere."""
         return self.endpoints.fallback if endpoint_id == self.endpoints.image else ""
 
+    def _lacks_a_spare(self, endpoint_id: str) -> bool:
+        """True if whatever waits there may fall back, and has nowhere to go: only sfw pictures may."""
+        known = self.endpoints
+        return endpoint_id == known.image and endpoint_id not in (known.nsfw, known.training) and not known.fallback
+
     def _address(self, endpoint_id: str) -> str:
         return f"{self.service.url}/{endpoint_id}"
 

@@ -92,11 +92,14 @@ class RunPodWithPods(RunPodBackend):
             return await super().diagnose(remote_id, waited_s)
         return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
 
+    @property
+    def rents(self) -> str:
+        """The address that attempts on pods are stored under."""
+        return self._address(KIND)
+
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
-        """Pods of attempts that are over, doubles, and pods past their deadline; asked only where there may be pods."""
+        """Pods of attempts that are over, doubles, and pods past their deadline."""
         on_pods = {attempt: remote.split("/")[1] for attempt, remote in open_attempts.items() if _is_pod(remote)}
-        if not self.trains_on_pods and not on_pods:
-            return []
         unknown = {attempt: "" for attempt, remote in open_attempts.items() if not remote}
         return await self._asked(lambda pods: pods.sweep(on_pods | unknown, ended))
 
