@@ -26,7 +26,7 @@ TRIALS = [
           stage=STUCK),
     Trial("P3", "timed_out", "wait for a machine .throttled.", code="throttled", retry=Retry.PERMANENT, stage=STUCK),
     Trial("P4", "", "may start no worker.*RunPod lowers it to 2 after 3 days.*Raise Max workers", 0,
-          retry=Retry.FATAL),
+          retry=Retry.ELSEWHERE),
     Trial("P5", "timed_out", "ran for more than 1 s", code="timed_out", retry=Retry.ELSEWHERE,
           stage={"policy": {"run_limit_s": 0.6, "max_attempts": 1}}),
     Trial("P6", "succeeded"),
@@ -66,6 +66,17 @@ def test_stuck_job_goes_to_the_fallback(scene: Stage, case: str) -> None:
     assert first.cost_usd == 0.0, "a job that no worker took costs nothing"
     assert [stage.fake.job(accepted.job_id).status for accepted in stage.fake.accepted] == ["CANCELLED", "COMPLETED"]
     stage.written(case, "policy: fallback")
+
+
+def test_endpoint_that_was_scaled_down_is_passed_over(scene: Stage) -> None:
+    """P4 with a fallback: nothing is sent where nothing can run, and the ledger says why it went elsewhere."""
+    stage = scene(policy={"when_stuck": "fallback"}, fallback=True)
+    stage.install("P4")
+    assert stage.run().results
+    [attempt] = stage.attempts()
+    assert (attempt.state, attempt.endpoint.rpartition("/")[2]) == ("succeeded", "ep2")
+    assert "may start no worker" in " ".join(note for _, _, note in stage.ledger.history(attempt.id))
+    stage.written("P4", "policy: fallback")
 
 
 def test_want_of_machines_lasts_from_one_studio_to_the_next(scene: Stage) -> None:
