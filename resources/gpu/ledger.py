@@ -80,8 +80,6 @@ class Attempt:
     error_code: str | None
     error: str | None
     diagnosis: str | None
-    evidence: dict[str, Any] | None
-    way_out: str | None
     worker: str | None
     cold_usd: float
     idle_usd: float
@@ -89,6 +87,8 @@ class Attempt:
     webhook_token: str | None = field(repr=False)
     claimed_id: str | None
     woken_at: float | None
+    evidence: dict[str, Any] | None = None  # what the diagnosis rests on
+    way_out: str | None = None
     refused: list[dict[str, Any]] | None = None  # pictures that it returned and `accept` refused
 
     @property
