@@ -41,6 +41,7 @@ _SOURCE = re.compile(
     r"https?://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,60})\s*[\"'<]"
 )
 _TOOL = re.compile(r"xmp:CreatorTool(?:\s*=\s*[\"']|>)([^\"'<]{1,200})")
+_ORIENTATION = 0x0112  # the EXIF tag
 _ORIGINAL = re.compile(rb"xmpMM:OriginalDocumentID=\"xmp\.did:([0-9a-f]{64})\"")
 
 
@@ -76,6 +77,17 @@ def decode(data: bytes, *, size: tuple[int, int] | None = None) -> Image:
     if size is not None and image.size != size:
         raise ImageRejected("wrong_size", f"{image.width}x{image.height} came back, {size[0]}x{size[1]} was asked for")
     return image
+
+
+def as_shown(data: bytes) -> tuple[Image, SourceType | None]:
+    """The RGB picture as a viewer shows it, turned as its EXIF orientation says, and its AI mark. Raises ImageRejected.
+
+    Of what we make it is what `decode` returns: we write no EXIF.
+    """
+    with _opened(data) as opened:
+        image, found = _turned(opened).convert("RGB"), _SOURCE.search(_packet(opened))
+    image.info.clear()
+    return image, _known(found[1] if found else "")
 
 
 def pixels_sha256(image: Image) -> str:
@@ -146,9 +158,7 @@ def read_mark(data: bytes) -> SourceType | None:
         source = describe(data).source
     except ImageRejected:
         return None
-    if source == "trainedAlgorithmicMedia":
-        return "trainedAlgorithmicMedia"
-    return "algorithmicMedia" if source == "algorithmicMedia" else None
+    return _known(source)
 
 
 def claimed_original(data: bytes) -> str:
@@ -205,6 +215,27 @@ def _opened(data: bytes) -> Iterator[Image]:
         raise ImageRejected("too_large", f"at most {MAX_PIXELS} pixels are read: {error}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageRejected("unreadable", f"not a readable PNG, JPEG or WebP ({type(error).__name__})") from error
+
+
+def _turned(image: Image) -> Image:
+    """As the EXIF orientation says; a broken or unknown one says nothing."""
+    from PIL.Image import Transpose as Turn
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError):
+        return image
+    turn = {
+        2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
+        6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
+    }.get(orientation)  # fmt: skip
+    return image if turn is None else image.transpose(turn)
+
+
+def _known(source: str) -> SourceType | None:
+    if source == "trainedAlgorithmicMedia":
+        return "trainedAlgorithmicMedia"
+    return "algorithmicMedia" if source == "algorithmicMedia" else None
 
 
 def _packet(image: Image) -> str:
