@@ -41,6 +41,7 @@ _SOURCE = re.compile(
     r"https?://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,60})\s*[\"'<]"
 )
 _TOOL = re.compile(r"xmp:CreatorTool(?:\s*=\s*[\"']|>)([^\"'<]{1,200})")
+_ORIENTATION = 0x0112  # the EXIF tag
 _ORIGINAL = re.compile(rb"xmpMM:OriginalDocumentID=\"xmp\.did:([0-9a-f]{64})\"")
 
 
@@ -78,6 +79,17 @@ def decode(data: bytes, *, size: tuple[int, int] | None = None) -> Image:
     return image
 
 
+def as_shown(data: bytes) -> tuple[Image, SourceType | None]:
+    """The RGB picture as a viewer shows it, turned as its EXIF orientation says, and its AI mark. Raises ImageRejected.
+
+    Of what we make it is what `decode` returns: we write no EXIF.
+    """
+    with _opened(data) as opened:
+        image, found = _turned(opened).convert("RGB"), _SOURCE.search(_packet(opened))
+    image.info.clear()
+    return image, _known(found[1] if found else "")
+
+
 def pixels_sha256(image: Image) -> str:
     """Hash of the decoded pixels: the same picture has it in every container, whatever its metadata."""
     digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
@@ -87,11 +99,19 @@ def pixels_sha256(image: Image) -> str:
 
 def is_blank(image: Image) -> bool:
     """True for a picture without content (ComfyUI turns NaN latents into black and reports success)."""
+    std, low, _, high = luma_spread(image.convert("L"))
+    return std < BLANK_STD or high - low < BLANK_SPREAD
+
+
+def luma_spread(grey: Image) -> tuple[float, int, int, int]:
+    """Of a picture in mode L: standard deviation, first percentile, median and 99th, by its histogram alone."""
     import numpy as np
 
-    luma = np.asarray(image.convert("L"))
-    low, high = np.percentile(luma, (1, 99))
-    return bool(luma.std() < BLANK_STD or high - low < BLANK_SPREAD)
+    counts = np.asarray(grey.histogram(), dtype=np.float64)
+    share, values = counts / counts.sum(), np.arange(256)
+    std = float(share @ (values - share @ values) ** 2) ** 0.5
+    low, median, high = (int(value) for value in np.searchsorted(share.cumsum(), (0.01, 0.5, 0.99)))
+    return std, low, median, high
 
 
 def mark(image: Image, *, source: SourceType, tool: str, original: str = "", as_format: Format = "PNG") -> bytes:
@@ -138,9 +158,7 @@ def read_mark(data: bytes) -> SourceType | None:
         source = describe(data).source
     except ImageRejected:
         return None
-    if source == "trainedAlgorithmicMedia":
-        return "trainedAlgorithmicMedia"
-    return "algorithmicMedia" if source == "algorithmicMedia" else None
+    return _known(source)
 
 
 def claimed_original(data: bytes) -> str:
@@ -197,6 +215,27 @@ def _opened(data: bytes) -> Iterator[Image]:
         raise ImageRejected("too_large", f"at most {MAX_PIXELS} pixels are read: {error}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageRejected("unreadable", f"not a readable PNG, JPEG or WebP ({type(error).__name__})") from error
+
+
+def _turned(image: Image) -> Image:
+    """As the EXIF orientation says; a broken or unknown one says nothing."""
+    from PIL.Image import Transpose as Turn
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError):
+        return image
+    turn = {
+        2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
+        6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
+    }.get(orientation)  # fmt: skip
+    return image if turn is None else image.transpose(turn)
+
+
+def _known(source: str) -> SourceType | None:
+    if source == "trainedAlgorithmicMedia":
+        return "trainedAlgorithmicMedia"
+    return "algorithmicMedia" if source == "algorithmicMedia" else None
 
 
 def _packet(image: Image) -> str:

@@ -6,7 +6,6 @@ or settings. Commands parse, call one function, and show; heavy imports happen i
 
 from __future__ import annotations
 
-import getpass
 import json
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import click
 
 from ryla_assets.cli_images import images
 from ryla_assets.cli_jobs import jobs
-from ryla_assets.cli_output import command, json_flag, opened, show
+from ryla_assets.cli_output import command, json_flag, opened, show, user
 from ryla_assets.cli_workflows import workflows
 from ryla_assets.domain.errors import InputError
 from ryla_assets.settings import settings
@@ -185,7 +184,7 @@ def characters_select(character: str, option: int, why: str, *, as_json: bool) -
 
     with opened() as studio:
         studio.registry.character(character)
-        made = pick(studio, character, option=option, who=getpass.getuser(), why=why)
+        made = pick(studio, character, option=option, who=user(), why=why)
         row = {"character": character, "option": made.option, "reviewed": made.review, "who": made.who}
         row["image"] = made.image_sha256
         show([row], as_json=as_json, title="selected")
@@ -238,7 +237,8 @@ def generate(character: str, *, now: bool, as_json: bool, **wanted: Any) -> int:
     from ryla_assets.studio.content import ask, parse
 
     with opened() as studio:
-        request = ask(studio, character, parse({**wanted, "asked_by": f"cli:{getpass.getuser()}"}))
+        told = {**wanted, "asked_by": f"cli:{user()}"}
+        request = ask(studio, character, parse(told, studio, character=character))
         if not now:
             row = {"request": request.id, "state": request.state}
             show(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ryla_assets.doctor_finding import Finding
 from ryla_assets.doctor_runpod import looks
+from ryla_assets.places import unusable
 from ryla_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def _guarded(name: str, look: Callable[[Settings], Finding], settings: Settings)
     try:
         return look(settings)
     except Exception as error:  # noqa: BLE001  a doctor reports what others raise
+        if known := unusable(error, settings):
+            return Finding(name, "missing", known.message, known.way_out)
         return Finding(
             name, "missing", f"{type(error).__name__}: {error}", "See the message; then run ryla doctor again."
         )
@@ -130,7 +133,10 @@ def _comfyui(settings: Settings) -> Finding:
 def _scorer(_: Settings) -> Finding:
     from resources.identity import DlibScorer
 
-    return Finding("face scorer", "ok", DlibScorer().scorer_id)
+    scorer = DlibScorer()
+    found = Finding("face scorer", "ok", scorer.scorer_id)
+    scorer.load()
+    return found
 
 
 def _dagster(settings: Settings) -> Finding:
@@ -206,7 +212,7 @@ def _safety(settings: Settings) -> Finding:
         reasons[reason] = reasons.get(reason, 0) + count
     told = f"{sum(reasons.values())} texts blocked in 24 hours"
     told += f" ({', '.join(f'{n} {reason}' for reason, n in reasons.items())})" if reasons else ""
-    names = sum(map(len, denied.by_first.values())) if denied else 0
+    names = len(denied.names) if denied else 0
     told += f"; {names} names of real people denied" if denied else "; no list of real people (RYLA_DENIED_NAMES)"
     if installed_guard() is None:
         return Finding("safety", "note", f"{told}; ratings are not judged", "pip install 'ryla-assets[nsfw]'")

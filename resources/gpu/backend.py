@@ -156,6 +156,12 @@ class Backend(Protocol):
         a budget, decides.
         """
 
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """The remote id of a result that an earlier attempt at the same job left, and that `fetch` would find.
+
+        So what was paid for and thought lost is taken before anything is sent again; None where nothing is left.
+        """
+
     async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """The state of each remote job; one that the backend does not know is `lost`.
 
@@ -181,6 +187,10 @@ class Backend(Protocol):
 @runtime_checkable
 class Renter(Protocol):
     """A backend that rents machines for single attempts; one without `sweep` has nothing to give back."""
+
+    @property
+    def rents(self) -> str:
+        """The endpoint that attempts on such machines are stored under."""
 
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
         """Remove machines that were rented for one attempt and outlived it; returns their ids.
@@ -208,6 +218,10 @@ class OneEndpoint:
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """It is asked anew at every poll."""
+
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:  # noqa: ARG002
+        """Each attempt works anew, and what it made is found by its own id."""
+        return None
 
     async def discard(self, remote_id: str) -> None:
         """Each attempt works anew."""

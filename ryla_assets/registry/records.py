@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ryla_assets.domain.character import WizardConfig
 
@@ -55,7 +55,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as one manifest names it; the hashes are of the stored bytes and of the decoded pixels."""
+    """A picture as one manifest names it; the hashes are of the stored bytes and of the decoded pixels.
+
+    `rejected`: it is kept in quarantine, refused by name or because another take of its shot is better.
+    """
 
     sha256: str
     pixels_sha256: str
@@ -145,10 +148,14 @@ class Block:
     character: str | None
 
 
+StandingState = Literal["refused", "tainted", "not judged"]  # tainted: all holds, but not what it was made from
+
+
 @dataclass(frozen=True)
 class Standing:
     """A current manifest that is not accepted, with its required claims as they were judged: claim -> passed, why."""
 
+    state: StandingState
     asset: str
     character: str
     manifest_sha256: str

@@ -176,6 +176,7 @@ def _remote(fake: FakeRunPod, job_id: str, fingerprint: str, attempt: str) -> Re
         runs=len(job.runs),
         ended=job.ended if job.terminal else None,
         executed_usd=fake.bill.executed.get(job.id, 0.0),
+        damaged=len(job.runs) if job.script.damage else 0,
         hidden_usd=sum(int(seconds + 1 + idle_s + fake.pool().config.cold_s) * rate for seconds in spent),
     )
 

@@ -23,9 +23,9 @@ Predicate = Callable[[History], Iterator[str]]
 
 
 def every_job_ends_accepted_or_explained(history: History) -> Iterator[str]:
-    """Each job that was asked for has an accepted result, or its caller was told of a budget; none is forgotten.
+    """Each job that was asked for has an accepted result, or its caller was told of a budget or of refused pictures.
 
-    Nothing fails any more when the last callers ask: no other reason can be true.
+    Nothing fails any more when the last callers ask: no other reason can be true, and none is forgotten.
     """
     for fingerprint, label in history.asked.items():
         row = history.jobs.get(fingerprint)
@@ -35,8 +35,20 @@ def every_job_ends_accepted_or_explained(history: History) -> Iterator[str]:
             yield f"{label}: still open after everything was drained"
         elif not (told := history.refusals.get(fingerprint)):
             yield f"{label}: neither accepted nor explained"
-        elif BUDGET not in told:
+        elif BUDGET not in told and not any(attempt.refused for attempt in history.of(fingerprint)[-1:]):
             yield f"{label}: refused though nothing fails any more: {told}"
+
+
+def pictures_are_refused_once(history: History) -> Iterator[str]:
+    """No more answers of a job were refused for their pictures than the far side had spoiled."""
+    spoiled: Counter[str] = Counter()
+    for job in history.remote:
+        if (sender := history.attempt_of(job)) is not None:
+            spoiled[sender.fingerprint] += job.damaged
+    refused = Counter(attempt.fingerprint for attempt in history.attempts if attempt.refused)
+    for fingerprint, count in refused.items():
+        if count > spoiled[fingerprint]:
+            yield f"job {fingerprint[:12]}: {count} answers were refused, {spoiled[fingerprint]} were spoiled"
 
 
 def budgets_refuse_what_does_not_fit(history: History) -> Iterator[str]:
@@ -283,6 +295,7 @@ def no_secret_is_told(history: History) -> Iterator[str]:
 
 PREDICATES: tuple[Predicate, ...] = (
     every_job_ends_accepted_or_explained,
+    pictures_are_refused_once,
     budgets_refuse_what_does_not_fit,
     every_bad_end_is_explained,
     one_result_is_accepted,

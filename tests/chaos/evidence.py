@@ -126,13 +126,16 @@ def _useful_usd(attempts: list[Attempt], remote: list[RemoteJob], jobs: dict[str
 
 
 def _unreadable(seed: Seed, named: dict[str, Job]) -> Iterator[str]:
-    """Read every accepted output as a later stage would."""
+    """Read every accepted output as a later stage would; each picture was accepted, or refused by name."""
     store = seed.place.store()
-    for fingerprint, outputs in outputs_of(seed.engine).items():
+    for fingerprint, (outputs, refused) in outputs_of(seed.engine).items():
         job = named[fingerprint]
-        if [output["name"] for output in outputs] != [spec.name for spec in job.outputs]:
-            yield f"{job.label}: its accepted outputs are {[output['name'] for output in outputs]}"
-        for output, spec in zip(outputs, job.outputs, strict=False):
+        wanted = {spec.name: spec for spec in job.outputs}
+        names = [output["name"] for output in outputs]
+        if sorted([*names, *refused]) != sorted(wanted):
+            yield f"{job.label}: its accepted outputs are {names}, refused are {refused}"
+        for output in outputs:
+            spec = wanted[output["name"]]
             try:
                 data = store.get("images" if spec.media == "image" else "loras", output["sha256"])
                 if spec.media == "image":

@@ -134,7 +134,7 @@ class Seed:
     def _lose_results(self) -> None:
         """The store loses the bytes of all that was accepted."""
         store = self.place.store()
-        for fingerprint, outputs in outputs_of(self.engine).items():
+        for fingerprint, (outputs, _) in outputs_of(self.engine).items():
             self.bereft[fingerprint] += 1
             for output in outputs:
                 store.lose("images" if output["media"] == "image" else "loras", output["sha256"])

@@ -28,6 +28,7 @@ LOST = (
 )
 UNEXPLAINED = (
     "every_job_ends_accepted_or_explained",
+    "pictures_are_refused_once",
     "budgets_refuse_what_does_not_fit",
     "every_bad_end_is_explained",
     "ends_are_settled",
@@ -114,7 +115,7 @@ def written(table: Table) -> str:
         ("faults that struck calls", f"{sum(table.faults.values()):,}"),
         ("jobs asked for", f"{sums['jobs']:,}"),
         ("accepted", f"{sums['accepted']:,}"),
-        ("refused, each for a budget that has no room", f"{sums['refused']:,}"),
+        ("refused, for a budget without room or for pictures that were spoiled there", f"{sums['refused']:,}"),
         ("accepted results whose bytes the store lost", f"{sums['bereft']:,}"),
         ("attempts in the ledger", f"{sums['attempts']:,}"),
         ("jobs and pods that the far side took on", f"{sums['remote']:,} ({sums['pods']:,} of them pods)"),

@@ -125,6 +125,10 @@ BREACHES: dict[Callable[..., object], list[Callable[[History], object]]] = {
         lambda found: found.jobs.pop(ONE),
         row(2, state="running", settled_at=None),
     ],
+    checker.pictures_are_refused_once: [
+        row(0, refused=[{"name": "one"}]),
+        lambda found: [change(found) for change in (far(0, damaged=1), *(row(n, refused=[{}]) for n in (0, 1)))],
+    ],
     checker.budgets_refuse_what_does_not_fit: [
         put(budgets=Budgets(0.231)),
         put(budgets=Budgets(9.0, character_usd=0.231, run_usd=0.231)),
@@ -192,6 +196,14 @@ def test_good_history_passes() -> None:
     assert checker.check(history()) == []
 
 
+def spoiled(found: History) -> None:
+    """The far side spoiled the picture of job TWO, and its caller was told so."""
+    far(2, damaged=1)(found)
+    row(2, state="failed", refused=[{"name": "two"}])(found)
+    found.events[-1] = replace(found.events[-1], after="failed")
+    found.refusals[TWO] = "two: it is blank [blank] ask for a new take"
+
+
 def lost_and_made_again(found: History) -> None:
     """The store lost the accepted result of job ONE, and another attempt made it again."""
     found.bereft = {ONE: 1}
@@ -215,8 +227,15 @@ def misread(found: History) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [lost_and_made_again, on_a_pod(1), on_a_pod(1, executed_usd=0.012, ended=152.0), never_learned, misread],
-    ids=["lost by the store", "on a pod", "swept after its end", "deleted unseen", "seen out of order"],
+    [spoiled, lost_and_made_again, on_a_pod(1), on_a_pod(1, executed_usd=0.012, ended=152.0), never_learned, misread],
+    ids=[
+        "spoiled there",
+        "lost by the store",
+        "on a pod",
+        "swept after its end",
+        "deleted unseen",
+        "seen out of order",
+    ],
 )
 def test_what_nobody_can_help_is_no_breach(change: Callable[[History], object]) -> None:
     """A result that the store lost may be made again; what no answer tells of a pod need not be booked."""

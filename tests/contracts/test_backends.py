@@ -110,7 +110,7 @@ def test_job_goes_its_way_and_is_billed(
     assert min(status.queue_s, status.cold_s) >= 0
     assert 0 < status.cost_usd <= backend.estimate(wanted).most_usd
     outputs = ask(backend.fetch(remote_id))
-    [record] = accept(wanted, outputs, FileStore(tmp_path), source="algorithmicMedia", tool="test")
+    [record] = accept(wanted, outputs, FileStore(tmp_path), source="algorithmicMedia", tool="test").outputs
     assert (record["name"], record["width"], record["height"]) == ("option-0", 256, 256)
     assert whereabouts(backend, sent.attempt_id, remote_id), "it is found after its end too"
     assert ask(backend.fetch(remote_id)) == outputs, "and fetched more than once"
@@ -124,7 +124,7 @@ def test_every_output_of_a_graph_comes_back_once(
     remote_id = ask(backend.submit(submission(wanted)))
     assert ended(backend, remote_id).state == "succeeded"
     store = FileStore(tmp_path)
-    records = accept(wanted, ask(backend.fetch(remote_id)), store, source="algorithmicMedia", tool="test")
+    records = accept(wanted, ask(backend.fetch(remote_id)), store, source="algorithmicMedia", tool="test").outputs
     assert [record["name"] for record in records] == ["option-0", "option-1", "option-2"]
     assert len({record["pixels_sha256"] for record in records}) == 3
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
 from resources.gpu.errors import Retry
+from tests.contracts.fault_scene import KEY
 from tests.contracts.fault_trial import Stage, Trial, play
+from tests.fakes.fake_runpod.faults import Call
 
 COMFY = "worker-comfyui"
+SIGNED = "https://s3.example/bucket/1.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=" + 8 * "0a1b2c3d"
 ONCE = {"policy": {"max_attempts": 1}}
 
 
@@ -28,11 +33,13 @@ TRIALS = [
           stage=ONCE),
     Trial("R4", "failed", "option-0", 1, "missing_output", Retry.TRANSIENT, images=2, stage=ONCE,
           variant="our worker"),
+    Trial("R4", "failed", "came back without option-0", 1, "missing_output", Retry.TRANSIENT, stage=ONCE,
+          variant="our worker, the only picture"),
     comfy("R5", "failed", "is not base64", "bad_base64", Retry.TRANSIENT, stage=ONCE),
     comfy("R6", "succeeded"),
     comfy("R7", "failed", "before 5.0.0.*Use runpod/worker-comfyui", "worker_too_old", Retry.PERMANENT),
-    comfy("R9", "failed", "came back blank", "blank", Retry.ELSEWHERE, stage=ONCE),
-    Trial("R9", "failed", "came back blank", 1, "blank", Retry.ELSEWHERE, stage=ONCE, variant="our worker"),
+    comfy("R9", "failed", "came back blank", "blank", Retry.PERMANENT),
+    Trial("R9", "failed", "came back blank", 1, "blank", Retry.PERMANENT, variant="our worker"),
     comfy("R10", "lost", "403; the worker's link to it has expired", "result_expired", Retry.TRANSIENT, stage=ONCE),
     comfy("R11", "lost", "404; .*bucket named after the month", "result_missing", Retry.PERMANENT),
     comfy("R12", "succeeded"),
@@ -92,7 +99,7 @@ def test_answer_for_another_job_is_none(scene: Stage) -> None:
 
 @pytest.mark.parametrize("contract", ["ryla", COMFY])
 def test_half_a_picture_and_a_page_are_refused(scene: Stage, contract: str) -> None:
-    """R8: neither is decoded into anything, and neither is kept."""
+    """R8: neither is decoded into anything, and neither is kept; the next run is answered so without paying."""
     stage = scene(contract=contract)
     stage.install("R8")
     outcome = stage.run()
@@ -100,16 +107,62 @@ def test_half_a_picture_and_a_page_are_refused(scene: Stage, contract: str) -> N
     assert outcome.error.code == "unreadable"
     assert set(stage.states()) == {"failed"}
     assert not [key for key in stage.parts.s3.objects(stage.store) if key.startswith("images")]
+    taken = len(stage.fake.accepted)
+    assert stage.run(runner=stage.another_runner()).error is not None
+    assert len(stage.fake.accepted) == taken == 2
     stage.written("R8", contract.replace("ryla", "our worker"))
+
+
+@pytest.mark.parametrize("contract", ["ryla", COMFY])
+def test_worker_that_repeats_secrets_tells_none(scene: Stage, contract: str) -> None:
+    """R14: presigned URLs, the webhook's address and our key in its error; the sentence around them is still read."""
+    stage = scene(contract=contract, webhook_url="http://127.0.0.1:9")
+
+    def leaking(body: dict[str, Any]) -> dict[str, Any]:
+        envelope = next(iter(stage.fake.world.jobs.values()))
+        urls = re.findall(r'http[^"]*X-Amz-[^"]*', json.dumps(envelope.input)) or [SIGNED]
+        words = f"403 Client Error: Forbidden for url: {urls[0]} (Authorization: Bearer {KEY}); hook {envelope.webhook}"
+        ours = {"code": "upload_refused", "message": words, "retry": "permanent"}
+        return {**body, "status": "FAILED", "error": json.dumps(ours) if contract == "ryla" else words}
+
+    stage.fake.faults.add("status", "mutate", change=leaking)
+    stage.fake.faults.script("ep1", deliver=False)
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == ("upload_refused" if contract == "ryla" else "job_failed")
+    assert re.search(r"Forbidden for url: http\S+\?\[hidden\] \(Authorization: \[hidden\]\); hook http", stage.reads())
+    variant = f"{contract.replace('ryla', 'our worker')} repeats secrets"
+    injected = "FAILED with a presigned URL, our key and the webhook's address in its error"
+    reads = re.sub(r"for url: [^?]+", "for url: https://store/option-0", stage.reads())  # its prefix is the test's own
+    stage.written("R14", variant, injected=injected, reads=reads)
+
+
+@pytest.mark.parametrize("contract", ["ryla", COMFY])
+def test_refusal_that_repeats_the_request_tells_no_secret(scene: Stage, contract: str) -> None:
+    """S11: 400 with the whole envelope, and our key, in its reason."""
+    stage = scene(contract=contract, webhook_url="http://127.0.0.1:9")
+
+    def echo(call: Call) -> bool:
+        rule.body = {"error": f"invalid request: {json.dumps(call.body)} with key {KEY}"}
+        return True
+
+    rule = stage.fake.faults.add("run", status=400, where=echo)
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == "invalid_job"
+    assert "invalid request" in str(outcome.error)
+    stage.holds()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "blank"])
 def test_rejected_result_does_not_poison_its_job(scene: Stage, damage: str) -> None:
-    """R8, R9 once, with our worker: the next attempt is worked on anew, and accepted."""
-    stage = scene()
+    """R8, R9 once, with our worker: the next attempt is worked on anew, elsewhere if need be, and accepted."""
+    stage = scene(fallback=damage == "blank")
     stage.fake.faults.script("ep1", times=1, damage=damage)
     assert stage.run().results
     assert stage.states() == ["failed", "succeeded"]
+    ran_on = [attempt.endpoint.rpartition("/")[2] for attempt in stage.attempts()]
+    assert ran_on == ["ep1", "ep2" if damage == "blank" else "ep1"], "a blank one is the machine's, half a file is not"
     stage.holds()
 
 

@@ -78,6 +78,7 @@ class ScriptedBackend:
     self_run: bool = True
     workers: int = 2
     invalid: frozenset[str] = frozenset()  # labels of jobs that `problems` refuses
+    lacks: frozenset[str] = frozenset()  # node classes of graphs that it refuses
     most_usd: float = MOST_USD
     unreachable: bool = False  # every question but submit raises BackendUnavailable
     on_submit: Callable[[], None] = lambda: None  # what happens in between, before the answer
@@ -91,6 +92,7 @@ class ScriptedBackend:
         self.fetches: list[str] = []
         self.diagnoses: list[str] = []
         self.hurried: list[str] = []
+        self.leftovers: dict[str, str] = {}  # fingerprint -> remote id of a result that can be fetched
         self.preflights: list[list[str]] = []
         self.closed: dict[str, BackendUnavailable] = {}  # endpoint -> what its preflight raises
         self._lock = threading.Lock()
@@ -108,8 +110,9 @@ class ScriptedBackend:
         return {"loras": frozenset({"character.safetensors"})}
 
     def problems(self, job: Job) -> list[dict[str, Any]]:
-        """One problem in ComfyUI's shape for each job that is named in `invalid`."""
-        if job.label not in self.invalid:
+        """One problem in ComfyUI's shape for a job that is named in `invalid`, or whose graph has what it `lacks`."""
+        classes = {node.get("class_type") for node in job.request.values()} if job.kind == "image" else set()
+        if job.label not in self.invalid and not classes & self.lacks:
             return []
         return [{"node_id": "7", "class_type": "X", "type": "value_not_in_list", "message": "no", "details": "such"}]
 
@@ -169,6 +172,11 @@ class ScriptedBackend:
         if remote is not None and remote.script.arrival == "arrives unseen" and claim != remote_id:
             raise OutcomeUnknown(f"{attempt_id} cannot be looked up.")
         return remote_id if remote_id in self.remotes else None
+
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """What an attempt that was given up for lost had made all the same, where a test says so."""
+        self._reach()
+        return self.leftovers.get(fingerprint)
 
     async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """Each job's next state."""

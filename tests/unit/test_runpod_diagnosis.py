@@ -147,7 +147,7 @@ def test_endpoint_without_requests_was_switched_off(plane: Plane) -> None:
     assert "0 after 7" in found.text
     assert "Raise Max workers of ep1" in found.next_command
     error = plane.refused()
-    assert (error.code, error.retry) == ("workers_max_zero", Retry.FATAL)
+    assert (error.code, error.retry) == ("workers_max_zero", Retry.ELSEWHERE)
     assert "Raise Max workers of ep1" in str(error)
 
 
@@ -322,7 +322,7 @@ def test_endpoint_id_that_is_wrong_stops_before_anything_is_sent(plane: Plane) -
     """S10: the id in the settings names nothing."""
     plane.failing = {"ep1": problem(404)}
     error = plane.refused()
-    assert (error.code, error.retry) == ("unknown_endpoint", Retry.FATAL)
+    assert (error.code, error.retry) == ("unknown_endpoint", Retry.ELSEWHERE)
     assert "ENDPOINT_ID" in str(error)
     found = plane.diagnosed()
     assert (found.code, found.hopeless) == ("unknown_endpoint", True)
@@ -368,3 +368,15 @@ def test_every_rule_reads_as_a_sentence() -> None:
     for rule in RULES:
         assert rule.text.format_map(words).endswith(".")
         assert not rule.command.format_map(words).endswith(".")
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_fallback_endpoint_is_named_where_it_helps(plane: Plane, helps: bool) -> None:
+    """It takes sfw pictures only: whoever waits for a training would set it in vain."""
+
+    async def work(diagnoser: Diagnoser) -> str:
+        return (await diagnoser.diagnose("ep1", "job1", 90.0, may_fall_back=helps)).next_command
+
+    command = plane.with_diagnoser(work)
+    assert command.startswith("Add GPU pools or data centres to ep1")
+    assert ("RUNPOD_FALLBACK_ENDPOINT_ID" in command) == helps
