@@ -15,8 +15,8 @@ from ryla_assets.domain.routing import Route, route
 from ryla_assets.domain.shots import content_shots
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio import texts
-from ryla_assets.studio.base import active
 from ryla_assets.studio.lineage import own_picture
+from ryla_assets.studio.paid import active
 from ryla_assets.studio.plans import (
     REROLLS,
     Frame,
@@ -29,6 +29,7 @@ from ryla_assets.studio.plans import (
 )
 from ryla_assets.studio.rendering import render
 from ryla_assets.studio.reroll import Verdict, reroll, stronger
+from ryla_assets.studio.review import demand_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.face_swap import IDENTITY_WEIGHT, face_swap
 from workflows.lora_generation import lora_generation
@@ -126,6 +127,7 @@ def generate(studio: Studio, request: Request) -> ImageSet:
     if not isinstance(base, ImageSet):
         raise InputError(f"{who.id} has no selected base image.", field="selected_base_image")
     own_picture(studio, base.images[0], who.id)
+    demand_review(studio, base)
     way = _route(studio, who, wanted, lora=lora, planning=True)
     chosen = request.route or way.method
     draw = partial(_plan, studio, who, request, wanted, base)

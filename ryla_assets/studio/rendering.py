@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ryla_assets.domain.images import ImageRecord, Timing
 from ryla_assets.domain.quality import findings
+from ryla_assets.studio import paid
 from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def render(studio: Studio, plan: Sequence[PlannedJob]) -> tuple[list[ImageRecord], Timing]:
     """Run the plan's jobs (adopting what was paid for) and return their pictures, in plan order."""
-    results = studio.runner.run(
-        [planned.job for planned in plan], run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress
-    )
+    results = paid.run(studio, plan)
     adopted = sum(result.adopted for result in results)
     if adopted:
         studio.caller.tell(
