@@ -7,14 +7,18 @@ live in `ryla_assets/registry/migrations`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 BUSY_TIMEOUT_MS = 30_000  # two workers and a webserver share one SQLite file; WAL writers queue, never fail
+CLOCK_S = 60.0  # how long a reading of the server's clock is believed; machines drift by milliseconds in a minute
+# The database does not answer now, and nothing is wrong with what it was asked: the same statement may work later.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
 
 metadata = sa.MetaData(
     naming_convention={
@@ -26,9 +30,26 @@ metadata = sa.MetaData(
 )
 
 
+class DatabaseUnusable(Exception):
+    """A database URL that leads nowhere: not one, of an unknown kind, or its driver is not installed."""
+
+
 def open_engine(url: str) -> sa.Engine:
-    """An engine for `url`; the folder of a SQLite file is made where it is missing."""
-    address = sa.make_url(url)
+    """An engine for `url`; the folder of a SQLite file is made where it is missing.
+
+    Raises DatabaseUnusable for a URL that leads nowhere, OSError where the folder cannot be made; connects to nothing.
+    """
+    try:
+        return _engine(sa.make_url(url))
+    except ModuleNotFoundError as error:
+        raise DatabaseUnusable(
+            f"its URL needs {error.name}, which is not installed; postgresql+psycopg2:// does not"
+        ) from None
+    except (sa.exc.ArgumentError, ValueError):  # their words may hold the URL, which holds a password
+        raise DatabaseUnusable("its URL is none, such as postgresql+psycopg2://user@host/name") from None
+
+
+def _engine(address: sa.URL) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         return sa.create_engine(address, pool_pre_ping=True)
     if address.database not in (None, "", ":memory:"):
@@ -57,6 +78,36 @@ def lock(connection: sa.Connection, name: str) -> None:
     """Hold the named lock until the transaction ends (SQLite: the write lock that `writing` took is already it)."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+
+
+def clock_of(engine: sa.Engine) -> Callable[[], float]:
+    """The clock that all processes on this database share, in seconds since the epoch.
+
+    SQLite's are on one machine and have its clock; Postgres's have the server's, for theirs may differ by minutes.
+    """
+    return time.time if engine.dialect.name == "sqlite" else _ServerClock(engine)
+
+
+class _ServerClock:
+    """The server's clock as last read, carried on by our monotonic one: a jump of ours is none of it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._zero: float | None = None  # what the server's clock said when our monotonic one was at 0
+        self._read_at = float("-inf")
+
+    def __call__(self) -> float:
+        if time.monotonic() - self._read_at > CLOCK_S:
+            with suppress(*AWAY):  # then the last reading goes on
+                self._read()
+        return time.time() if self._zero is None else self._zero + time.monotonic()
+
+    def _read(self) -> None:
+        with reading(self._engine) as db:
+            asked = time.monotonic()
+            says = float(db.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+            self._read_at = time.monotonic()
+        self._zero = says - (asked + self._read_at) / 2
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

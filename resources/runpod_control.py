@@ -76,10 +76,6 @@ class ControlClient:
         path = f"/serverless/{quote(endpoint_id, safe='')}"
         return await self._shared_answer(path, SHARED_S, answers.endpoint)
 
-    async def endpoints(self) -> list[Endpoint]:
-        """All endpoints of the account."""
-        return _each(await self._asker.ask("GET", "/serverless"), "endpoints", answers.endpoint)
-
     async def workers(self, endpoint_id: str) -> Workers:
         """Its workers now, at most SHARED_S ago; those that were scaled down are not listed."""
         path = f"/serverless/{quote(endpoint_id, safe='')}/workers"
@@ -108,11 +104,14 @@ class ControlClient:
 
     async def billed(self, endpoint_ids: Sequence[str], start: datetime, end: datetime) -> Bill:
         """What these endpoints were billed in [start, end), hour by hour; never raises for want of an answer."""
-        return await self._bill("serverless", "serverlessId", endpoint_ids, start, end)
+        wanted = tuple(dict.fromkeys(endpoint_ids))
+        asked = [await self._bill("serverless", "serverlessId", (one,), start, end, only=one) for one in wanted]
+        doubts = dict.fromkeys(filter(None, (bill.unreconciled for bill in asked)))
+        return Bill(tuple(line for bill in asked for line in bill.lines), "; ".join(doubts))
 
     async def billed_pods(self, pod_ids: Sequence[str], start: datetime, end: datetime) -> Bill:
-        """The same of pods."""
-        return await self._bill("pods", "podId", pod_ids, start, end)
+        """The same of pods, however many they are: one question for those of the whole account."""
+        return await self._bill("pods", "podId", tuple(dict.fromkeys(pod_ids)), start, end) if pod_ids else Bill(())
 
     async def balance(self) -> Balance | None:
         """The account's money; None where it cannot be known: unknown is an answer, and stops nobody."""
@@ -158,10 +157,6 @@ class ControlClient:
             if error.code != "not_found":
                 raise
 
-    async def pod_action(self, pod_id: str, action: str) -> None:
-        """start, stop, restart or terminate; ControlProblem 409 where its state does not allow that."""
-        await self._asker.ask("POST", f"/pods/{quote(pod_id, safe='')}/action", body={"action": action})
-
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
         await self._asker.aclose()
@@ -186,24 +181,26 @@ class ControlClient:
             raise ControlSilent(f"{asked} answers something else than the control API v2 does.")
         return found
 
-    async def _bill(self, route: str, key: str, ids: Sequence[str], start: datetime, end: datetime) -> Bill:
-        lines: list[BillLine] = []
-        doubts: list[str] = []
-        for resource in dict.fromkeys(ids):
-            params = {"bucketSize": "hour", key: resource, "startTime": _rfc3339(start), "endTime": _rfc3339(end)}
-            try:
-                body = await self._asker.ask("GET", f"/billing/{route}", params=params)
-            except BackendUnavailable as error:
-                doubts.append(f"{resource} is unknown ({error.message})")
-                continue
-            records = answers.tables(answers.table(body).get("records"))
-            found = [line for raw in records if (line := answers.bill_line(raw, key)) and line.resource == resource]
-            lines += found
-            if not found:
-                doubts.append(f"there is no record of {resource} yet")
+    async def _bill(
+        self, route: str, key: str, wanted: Sequence[str], start: datetime, end: datetime, *, only: str = ""
+    ) -> Bill:
+        params = {"bucketSize": "hour", "startTime": _rfc3339(start), "endTime": _rfc3339(end)}
+        params |= {key: only} if only else {}
+        try:
+            body = await self._asker.ask("GET", f"/billing/{route}", params=params)
+        except BackendUnavailable as error:
+            return Bill((), f"the bill of {_few(wanted)} is unknown ({error.message})")
+        raw = answers.table(body).get("records")
+        records = answers.tables(raw)
+        lines = tuple(line for one in records if (line := answers.bill_line(one, key)) and line.resource in wanted)
+        doubts = []
+        if silent := sorted(set(wanted) - {line.resource for line in lines}):
+            doubts.append(f"there is no record of {_few(silent)} yet")
+        if isinstance(raw, list) and len(raw) > len(records):
+            doubts.append(f"records of the bill that cannot be read: {len(raw) - len(records)}")
         if (datetime.now(UTC) - end).total_seconds() < BILLING_LAG_S:
             doubts.append(f"the last {BILLING_LAG_S / 3600:.0f} hours may still be billed")
-        return Bill(tuple(lines), "; ".join(doubts))
+        return Bill(lines, "; ".join(doubts))
 
     async def _asked_balance(self) -> Balance | None:
         try:
@@ -218,6 +215,12 @@ def _each(body: Any, key: str, read: Callable[[Any], _T | None]) -> list[_T]:
     if not isinstance(items, list):
         raise ControlSilent(f"The control API's list of {key} is none.")
     return [found for raw in answers.tables(items) if (found := read(raw)) is not None]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _rfc3339(moment: datetime) -> str:

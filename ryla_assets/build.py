@@ -5,6 +5,7 @@ environment (settings do) or touches disk or network while definitions load.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -138,7 +139,12 @@ def _policy(config: Settings) -> "Policy":
 
     if config.backend != "runpod":
         return Policy()
-    return Policy(queue_limit_s=config.runpod_queue_limit_s, when_stuck=config.runpod_when_stuck)
+    from resources.gpu.backends.runpod.planning import SHOWS_S, TRAINING_SHOWS_S
+
+    policy = Policy(queue_limit_s=config.runpod_queue_limit_s, when_stuck=config.runpod_when_stuck)
+    if config.runpod_worker != "ryla" and not config.webhook_url:
+        return policy  # nothing ever tells of a job whose id was lost
+    return replace(policy, unknown_wait_s=SHOWS_S, training_unknown_wait_s=TRAINING_SHOWS_S)
 
 
 def _backend(config: Settings, store: "Store") -> "Backend":
@@ -170,6 +176,7 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
     from resources.gpu.backends.runpod.assemble import assembled, signing
     from resources.gpu.backends.runpod.backend import Endpoints
     from resources.gpu.backends.runpod.pod_launch import checked_image
+    from ryla_assets.studio.prices import price_table
 
     key = config.runpod_api_key.get_secret_value()
     purposes = ("image", "nsfw", "training", "fallback")
@@ -212,6 +219,7 @@ def _runpod(config: Settings, store: "Store") -> "Backend":
         endpoints=Endpoints(**ids),
         store=far,
         engine=config.runpod_engine,
+        prices=price_table(config),
         training_image=image,
     )
 

@@ -238,7 +238,8 @@ def generate(character: str, *, now: bool, as_json: bool, **wanted: Any) -> int:
     from ryla_assets.studio.content import ask, parse
 
     with opened() as studio:
-        request = ask(studio, character, parse({**wanted, "asked_by": f"cli:{user()}"}))
+        told = {**wanted, "asked_by": f"cli:{user()}"}
+        request = ask(studio, character, parse(told, studio, character=character))
         if not now:
             row = {"request": request.id, "state": request.state}
             show(

@@ -33,13 +33,30 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = function(*args, as_json=as_json, **kwargs) or 0
         except (RylaError, GpuError, StorageError, WorkflowError) as error:
-            code = getattr(error, "exit_code", 1)
-            if as_json:
-                click.echo(json.dumps({"error": _as_dict(error)}))
-            click.secho(f"Error: {error}", fg="red", err=True)
+            code = _told(error, as_json=as_json)
+        except Exception as error:
+            if (known := _of_a_place(error)) is None:
+                raise
+            code = _told(known, as_json=as_json)
         sys.exit(code)
 
     return wrapped
+
+
+def _told(error: Exception, *, as_json: bool) -> int:
+    """Show an error of ours; returns the exit code that it stands for."""
+    if as_json:
+        click.echo(json.dumps({"error": _as_dict(error)}))
+    click.secho(f"Error: {error}", fg="red", err=True)
+    return int(getattr(error, "exit_code", 1))
+
+
+def _of_a_place(error: Exception) -> RylaError | None:
+    """A database or a home that cannot be used, as an error of ours; None for whatever else it is."""
+    from ryla_assets.places import unusable
+    from ryla_assets.settings import settings
+
+    return unusable(error, settings())
 
 
 @contextmanager

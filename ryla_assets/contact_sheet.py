@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from resources.images import mark
 from resources.storage import StorageError, Store
+from ryla_assets.domain.shots import short_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-TILE, GAP, LABEL, LEFT, WRAP = 168, 10, 34, 190, 31  # pixels; WRAP: characters of a line under a tile
+TILE, GAP, LABEL, LEFT = 168, 10, 34, 190  # pixels
 INK, MUTED, GOOD, BAD, PAPER = "#1f2328", "#6a7178", "#1a7f37", "#cf222e", "#ffffff"
 COLUMNS = 8  # at least; a sheet of ten shots makes it wider
 TITLES = {
@@ -79,31 +80,34 @@ def _story_line(pen: ImageDraw, story: dict[str, Any], y: int, width: int) -> No
 def _row(canvas: Image, pen: ImageDraw, store: Store, story: dict[str, Any], stage: dict[str, Any], y: int) -> None:
     key = stage["asset"] if stage["asset"] != "generated_images" else stage["route"]
     pen.text((GAP * 2, y + 8), TITLES[key], fill=INK, font=_font(15))
-    for line, check in enumerate(c for c in stage["checks"] if c["name"].endswith("__identity")):
+    for check in (c for c in stage["checks"] if c["name"].endswith("__identity")):
         numbers = check["numbers"]
         text = f"identity {numbers['verified']}/{numbers['requested']}  (gate {numbers['identity_gate']:.0%})"
-        pen.text((GAP * 2, y + 32 + 18 * line), text, fill=GOOD if check["passed"] else BAD, font=_font(13))
+        pen.text((GAP * 2, y + 32), text, fill=GOOD if check["passed"] else BAD, font=_font(13))
+    if stage["asset"] == "generated_images":
+        wanted = stage["images"][0]["shot"].rpartition("-")[0]
+        _write(pen, GAP * 2, y + 52, wanted, MUTED, width=LEFT - 3 * GAP)
     chosen = _chosen(story)
     for column, image in enumerate(stage["images"]):
         x = _picture(canvas, store, image["sha256"], column, y)
         if image["sha256"] == chosen and stage["asset"] == "base_images":
             pen.rectangle((x - 3, y - 3, x + TILE + 2, y + TILE + 2), outline=GOOD, width=3)
+        if image["refused"]:
+            _strike(pen, x, y)
         text, colour = _caption(image, stage["asset"], picked=image["sha256"] == chosen)
-        pen.text((x, y + TILE + 3), text, fill=colour, font=_font(12))
+        _write(pen, x, y + TILE + 3, text, colour)
 
 
 def _rejected_row(canvas: Image, pen: ImageDraw, store: Store, rejected: list[dict[str, Any]], y: int) -> None:
-    """Takes that lost, struck out, each with its reason: nobody takes them for a result. More than fit are counted."""
+    """Takes that lost, struck out, each with its reason. More than fit are counted."""
     pen.text((GAP * 2, y + 8), "rejected", fill=BAD, font=_font(15))
     columns = (canvas.width - LEFT) // (TILE + GAP)
     if len(rejected) > columns:
         pen.text((GAP * 2, y + 32), f"{len(rejected) - columns} more", fill=MUTED, font=_font(13))
     for column, one in enumerate(rejected[:columns]):
         x = _picture(canvas, store, one["sha256"], column, y)
-        pen.line((x, y, x + TILE, y + TILE), fill=BAD, width=3)
-        pen.rectangle((x, y, x + TILE - 1, y + TILE - 1), outline=BAD, width=2)
-        for line, text in enumerate(_wrapped(f"{_short(one['shot'])}: {one['refused']}")):
-            pen.text((x, y + TILE + 3 + 13 * line), text, fill=BAD, font=_font(11))
+        _strike(pen, x, y)
+        _write(pen, x, y + TILE + 3, f"{short_name(one['shot'])}: {one['refused']}", BAD)
 
 
 def _picture(canvas: Image, store: Store, sha256: str, column: int, y: int) -> int:
@@ -115,20 +119,29 @@ def _picture(canvas: Image, store: Store, sha256: str, column: int, y: int) -> i
     return x
 
 
-def _wrapped(text: str) -> list[str]:
-    """Two lines that fit under a tile."""
-    return textwrap.wrap(text, WRAP, max_lines=2, placeholder="...")
+def _strike(pen: ImageDraw, x: int, y: int) -> None:
+    """Over a tile that is no result."""
+    pen.line((x, y, x + TILE - 2, y + TILE - 2), fill=BAD, width=3)
+    pen.rectangle((x, y, x + TILE - 1, y + TILE - 1), outline=BAD, width=2)
 
 
-def _short(shot: str) -> str:
-    """A content shot by its number, another one by its name."""
-    return shot.rpartition("-")[2] if shot[-2:].isdigit() else shot
+def _write(pen: ImageDraw, x: int, y: int, text: str, colour: str, *, width: int = TILE) -> None:
+    """At most two lines of so many pixels; what does not fit is left out, and three dots say so."""
+    font = _font(11)
+    for letters in range(40, 10, -1):
+        lines = textwrap.wrap(text, letters, max_lines=2, placeholder="...")
+        if max(map(font.getlength, lines)) <= width:
+            break
+    for number, line in enumerate(lines):
+        pen.text((x, y + 13 * number), line, fill=colour, font=font)
 
 
 def _caption(image: dict[str, Any], asset: str, *, picked: bool) -> tuple[str, str]:
+    shot = short_name(image["shot"])
+    if image["refused"]:
+        return f"{shot}: refused: {image['refused']}", BAD
     if asset == "base_images":
-        return (f"{image['shot']}: picked", GOOD) if picked else (image["shot"], MUTED)
-    shot = image["shot"].removeprefix("candid-lifestyle-").removeprefix("beach-day-")
+        return (f"{shot}: picked", GOOD) if picked else (shot, MUTED)
     if not image["expects_face"]:
         return f"{shot}: not scored", MUTED
     distance = "no face" if image["identity_distance"] is None else f"{image['identity_distance']:.2f}"

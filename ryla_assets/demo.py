@@ -218,6 +218,7 @@ def _images(studio: Studio, manifest: ImageSet) -> list[dict[str, Any]]:
                 "pixels_sha256": record.pixels_sha256,
                 "method": record.method,
                 "expects_face": record.expects_face,
+                "refused": record.refused,
                 "identity_distance": round(score.distance, 4) if score and score.distance is not None else None,
                 "verified": score.verified if score else None,
             }

@@ -7,18 +7,21 @@ everything is as always. Only first takes are spoiled, so that a re-roll can end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from resources.gpu.backend import RemoteOutput
+from resources.gpu.backend import Pace, RemoteOutput
 from resources.gpu.backends.preview.backend import PreviewBackend, default_workers
 from resources.gpu.job import Job
 from ryla_assets.build import build_studio
 from ryla_assets.demo import EXAMPLES, Story, Way, stages_of
+from ryla_assets.domain.costs import Capacity
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.domain.shots import content_shots
 from ryla_assets.instance import add_partition
@@ -37,6 +40,7 @@ Kind = Literal["blank", "other person", "blurred", "duplicate", "two faces"]
 WHO = "mara-lind"
 COUNT = 5  # pictures of a request, one of them spoiled
 BLUR = 4 / 512  # of the shorter side: what a wrong VAE or an upscaled thumbnail looks like
+ANOTHER_S = 60.0  # in which some picture of a request that is being drawn is fetched
 STRANGER = (7, {"gender": "female", "ethnicity": "caucasian", "age": "34"})  # somebody of her description, not her
 
 
@@ -48,6 +52,7 @@ class Spoiling:
     scene: str
     environment: str
     picture: int  # 0-based
+    alone: bool  # each picture of the request is a job of its own, so that the damage costs a whole job
 
     @property
     def wanted(self) -> ContentRequest:
@@ -63,11 +68,11 @@ class Spoiling:
 
 
 SPOILINGS = (
-    Spoiling("blank", "candid-lifestyle", "cafe", 3),
-    Spoiling("other person", "beach-day", "beach", 0),
-    Spoiling("blurred", "cozy-home", "home-living-room", 2),
-    Spoiling("duplicate", "professional-portrait", "office", 1),
-    Spoiling("two faces", "morning-vibes", "home-bedroom", 4),
+    Spoiling("blank", "candid-lifestyle", "cafe", 3, alone=True),
+    Spoiling("other person", "beach-day", "beach", 0, alone=False),
+    Spoiling("blurred", "cozy-home", "home-living-room", 2, alone=False),
+    Spoiling("duplicate", "professional-portrait", "office", 1, alone=True),
+    Spoiling("two faces", "morning-vibes", "home-bedroom", 4, alone=False),
 )
 
 
@@ -76,6 +81,13 @@ class SpoilingBackend(PreviewBackend):
     """The preview backend, which damages the outputs named in `spoilt` when they are fetched, each time alike."""
 
     spoilt: dict[str, Kind] = field(default_factory=dict)
+    alone: bool = False  # plan every picture as a job of its own
+    drawn: dict[str, bytes] = field(default_factory=dict)  # what was fetched, by output name
+
+    def pace(self) -> Pace:
+        """As the preview's; where pictures go alone, of a worker that can return one at a time."""
+        most = Capacity(workers=1, image_s=1.0).image_bytes if self.alone else None
+        return replace(super().pace(), max_result_bytes=most)
 
     def profile(self, job: Job) -> str:
         """Damage determines pixels too: a spoiled result is never adopted by a deployment that spoils nothing."""
@@ -85,14 +97,24 @@ class SpoilingBackend(PreviewBackend):
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """What was drawn, with the damage done."""
         outputs = await super().fetch(remote_id)
-        return [self._spoiled(output, outputs) for output in outputs]
+        self.drawn |= {output.name: output.data for output in outputs}
+        return [await self._spoiled(output) for output in outputs]
 
-    def _spoiled(self, output: RemoteOutput, outputs: Sequence[RemoteOutput]) -> RemoteOutput:
+    async def _spoiled(self, output: RemoteOutput) -> RemoteOutput:
         kind = next((kind for name, kind in self.spoilt.items() if output.name.startswith(name)), None)
-        if kind is None:
-            return output
-        other = next(one for one in outputs if one is not output)
-        return replace(output, data=damaged(kind, output.data, other.data))
+        if kind == "duplicate":
+            return replace(output, data=await self._another(output))
+        return output if kind is None else replace(output, data=damaged(kind, output.data))
+
+    async def _another(self, output: RemoteOutput) -> bytes:
+        """Another picture of its request, as soon as one was fetched; after ANOTHER_S its own, which spoils nothing."""
+        request, deadline = output.name.rpartition("-")[0], time.monotonic() + ANOTHER_S
+        while time.monotonic() < deadline:
+            for name, data in self.drawn.items():
+                if name != output.name and name.startswith(request):
+                    return data
+            await asyncio.sleep(0.05)
+        return output.data
 
 
 @dataclass(frozen=True)
@@ -138,8 +160,8 @@ class Outcome:
 
 
 def spoiling_studio(config: Settings) -> Studio:
-    """A studio on these settings whose backend spoils. Two workers at most, so that no picture is a job of its own."""
-    workers = min(2, config.preview_workers or default_workers())
+    """A studio on these settings whose backend spoils."""
+    workers = config.preview_workers or default_workers()
     return build_studio(config, backend=SpoilingBackend(config.home / "preview", lexicon=lexicon(), workers=workers))
 
 
@@ -159,19 +181,19 @@ def run_spoiled(studio: Studio, instance: dg.DagsterInstance, *, tell: Callable[
     if isinstance(backend, SpoilingBackend):
         backend.spoilt = {one.prefix(request): one.kind for one, request in requests.items()}
     for number, (one, request) in enumerate(requests.items()):
+        if isinstance(backend, SpoilingBackend):
+            backend.alone = one.alone
         doing = f"spoiled on purpose: {one.kind}"
         way.step(doing, 0.4 + 0.6 * number / len(SPOILINGS), [STAGE], generated_images={"request": request.id})
     way.tell("done", 1.0)
     return _outcome(studio, story, requests)
 
 
-def damaged(kind: Kind, data: bytes, other: bytes) -> bytes:
-    """The picture in `data` spoiled; `other` is another picture of the same job."""
+def damaged(kind: Kind, data: bytes) -> bytes:
+    """The picture in `data` spoiled by itself."""
     from resources.images import decode
 
     image = decode(data)
-    if kind == "duplicate":
-        return other
     if kind == "blank":
         from PIL import Image as pil
 

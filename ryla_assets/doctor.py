@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ryla_assets.doctor_finding import Finding
 from ryla_assets.doctor_runpod import looks
+from ryla_assets.places import unusable
 from ryla_assets.settings import Settings
 
 RENEW_DAYS = 30  # a certificate that ends sooner is told
@@ -26,6 +27,8 @@ def _guarded(name: str, look: Callable[[Settings], Finding], settings: Settings)
     try:
         return look(settings)
     except Exception as error:  # noqa: BLE001  a doctor reports what others raise
+        if known := unusable(error, settings):
+            return Finding(name, "missing", known.message, known.way_out)
         return Finding(
             name, "missing", f"{type(error).__name__}: {error}", "See the message; then run ryla doctor again."
         )
@@ -185,7 +188,7 @@ def _safety(settings: Settings) -> Finding:
         reasons[reason] = reasons.get(reason, 0) + count
     told = f"{sum(reasons.values())} texts blocked in 24 hours"
     told += f" ({', '.join(f'{n} {reason}' for reason, n in reasons.items())})" if reasons else ""
-    names = sum(map(len, denied.by_first.values())) if denied else 0
+    names = len(denied.names) if denied else 0
     told += f"; {names} names of real people denied" if denied else "; no list of real people (RYLA_DENIED_NAMES)"
     if installed_guard() is None:
         return Finding("safety", "note", f"{told}; ratings are not judged", "pip install 'ryla-assets[nsfw]'")

@@ -14,6 +14,7 @@ from ryla_assets.doctor_finding import Finding
 from ryla_assets.settings import Settings
 
 LOW_BALANCE_USD = 5.0  # a few trainings; at $0 RunPod stops everything
+OLD_PRICES_DAYS = 30  # list prices change a few times a year
 SETUP = "See docs/runpod-setup.md."
 _ENDPOINTS = {
     "RUNPOD_IMAGE_ENDPOINT_ID": "images",
@@ -34,6 +35,7 @@ def looks(settings: Settings) -> dict[str, Callable[[Settings], Finding]]:
         **asked,
         **({_PODS: _pods} if settings.runpod_training_pod_image else {}),
         "RunPod balance": _balance,
+        "prices": _prices,
         "worker and store": _contract,
         "webhooks": _hooks,
     }
@@ -126,6 +128,20 @@ def _balance(settings: Settings) -> Finding:
     low = usd < LOW_BALANCE_USD
     state = "missing" if usd <= 0 else "note" if low else "ok"
     return Finding("RunPod balance", state, f"${usd:.2f}", "Add credit." if low else "")
+
+
+def _prices(settings: Settings) -> Finding:
+    """What jobs are reserved and booked by; `job_ledger` reads it again once a day."""
+    from ryla_assets.studio.prices import price_table
+
+    prices = price_table(settings)
+    age = prices.age_days()
+    old = f"{age} days old" if age > 1 else "fresh"
+    detail = f"of {prices.date}, {old}, {len(prices.gpus)} GPU types ({prices.source})"
+    if age > OLD_PRICES_DAYS:
+        cure = "Run ryla jobs prices --refresh, or switch job_ledger_hourly on, which keeps them fresh."
+        return Finding("prices", "note", detail, cure)
+    return Finding("prices", "ok", detail)
 
 
 def _contract(settings: Settings) -> Finding:

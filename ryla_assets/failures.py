@@ -29,6 +29,8 @@ def failure(error: Exception) -> dg.Failure:
         metadata["way_out"] = way_out
     if isinstance(error, GpuError):
         metadata["cost_usd"] = float(error.cost_usd)
+        if error.evidence:
+            metadata["evidence"] = dg.MetadataValue.json(error.evidence)
     return dg.Failure(str(error), metadata=metadata, allow_retries=retry)
 
 

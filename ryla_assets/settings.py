@@ -127,7 +127,7 @@ class Settings(BaseSettings):
         default=0.5,
         ge=0,
         le=5,
-        description="most that all rounds of a set may cost, as a share of its first one (rounded up to a picture)",
+        description="most pictures that all rounds of a set may ask for, as a share of its first one's (rounded up)",
     )
     denied_names: Path | None = Field(
         default=None, description="a file with names of real people, one a line, that no text may hold; unset: none"

@@ -14,6 +14,7 @@ from typing import Any, Final
 from workflows.errors import WorkflowError
 from workflows.examples import examples
 from workflows.object_info import FILE_FOLDERS
+from workflows.precision import in_fp32
 
 _TEXT: Final = "CLIPTextEncode"
 _SAMPLER: Final = "KSampler"
@@ -131,8 +132,9 @@ def _inputs(prompt: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
 
 @cache
 def _ours() -> frozenset[str]:
-    """The classes of all nodes that the stages' graphs are made of."""
-    return frozenset(node["class_type"] for graph in examples().values() for node in graph.values())
+    """The classes of all nodes that the stages' graphs are made of, in either precision."""
+    graphs = [made for graph in examples().values() for made in (graph, in_fp32(graph))]
+    return frozenset(node["class_type"] for graph in graphs for node in graph.values())
 
 
 def _unreadable(node_id: object, why: str) -> WorkflowError:

@@ -13,6 +13,7 @@ from workflows.character_sheet import SheetImage, character_sheet
 from workflows.face_swap import face_swap
 from workflows.graph import Prompt
 from workflows.lora_generation import lora_generation
+from workflows.precision import in_fp32
 from workflows.requests import ImageRequest
 
 REFERENCE_IMAGE: Final = "reference.png"
@@ -41,11 +42,16 @@ def examples(*, size: int = 1024, steps: int | None = None, prefix: str = "examp
 
 
 def option_examples(*, size: int = 1024, steps: int | None = None, prefix: str = "example") -> dict[str, Prompt]:
-    """Graphs of options that a person must ask for by name: no stage, template or preview makes them by itself."""
+    """Graphs that no template shows: a person asks for such an option by name, a re-roll for another precision."""
     images = [_request(f"{prefix}/{seed}", seed, size) for seed in (1, 2, 3)]
     style = face_swap(images, reference_image=REFERENCE_IMAGE, identity_method="ip_adapter", steps=steps)
     clip = lora_generation("flux-dev", images, lora_name=LORA_FILES["flux-dev"], clip_strength=0.8, steps=steps)
-    return {"face-swap/flux-dev-ip-adapter": style, "lora-generation/flux-dev-clip": clip}
+    fp32 = in_fp32(base_image("flux-dev", images, steps=steps))
+    return {
+        "face-swap/flux-dev-ip-adapter": style,
+        "lora-generation/flux-dev-clip": clip,
+        "base-image/flux-dev-fp32-vae": fp32,
+    }
 
 
 def _views() -> tuple[tuple[str, str | None], ...]:

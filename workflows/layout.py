@@ -24,6 +24,7 @@ _GROUP_OF: Final[Mapping[str, str]] = MappingProxyType(
     {
         "UNETLoader": "Models",
         "VAELoader": "Models",
+        "VAELoaderKJ": "Models",
         "DualCLIPLoader": "Models",
         "CLIPLoader": "Models",
         "ControlNetLoader": "Models",

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from resources.gpu.job import InputFile, Job
 
 RemoteState = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
+NO_AGES: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -144,15 +146,27 @@ class Backend(Protocol):
         Any error but InvalidJob, NotSent, and a missing input's, leaves the outcome unknown.
         """
 
-    async def find(self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "") -> str | None:
+    async def find(
+        self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "", waited_s: float = 0.0
+    ) -> str | None:
         """The remote id of an attempt whose submission's outcome is unknown; None: it certainly never arrived.
 
-        `claim` is the id that a webhook named, which anybody may have sent: it is verified, never believed.
-        Raises OutcomeUnknown where the far side cannot tell; then time, or a budget, decides.
+        `claim` is the id that a webhook named, which anybody may have sent: it is verified, never believed. `waited_s`:
+        for how long the outcome has been unknown. Raises OutcomeUnknown where the far side cannot tell; then time, or
+        a budget, decides.
         """
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
-        """The state of each remote job; one that the backend does not know is `lost`."""
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """The remote id of a result that an earlier attempt at the same job left, and that `fetch` would find.
+
+        So what was paid for and thought lost is taken before anything is sent again; None where nothing is left.
+        """
+
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
+        """The state of each remote job; one that the backend does not know is `lost`.
+
+        `ages_s`: remote id -> seconds since it was about to be submitted, which another process may have done.
+        """
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """Somebody says that these moved: ask the far side about them at the next poll, however recently it was."""
@@ -166,8 +180,8 @@ class Backend(Protocol):
     async def cancel(self, remote_id: str) -> None:
         """Stop it; no error if it ended already."""
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
-        """Why it does not move."""
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
+        """Why it does not move, after so many seconds in its state."""
 
 
 @runtime_checkable
@@ -200,6 +214,10 @@ class OneEndpoint:
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """It is asked anew at every poll."""
+
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:  # noqa: ARG002
+        """Each attempt works anew, and what it made is found by its own id."""
+        return None
 
     async def discard(self, remote_id: str) -> None:
         """Each attempt works anew."""

@@ -50,15 +50,25 @@ class Spend:
     reserved_usd: float
     unknown_usd: float
 
+    @property
+    def usd(self) -> float:
+        """The most that it all can be: what budgets count."""
+        return self.spent_usd + self.reserved_usd + self.unknown_usd
+
 
 @dataclass(frozen=True)
-class Hour:
-    """What the attempts that ended in one hour at one endpoint cost, as booked; `start` is its first second."""
+class Span:
+    """Attempts at one endpoint that may be billed in the same hours: in `first`, in `last` and between.
+
+    Both are an hour's first second; `last` is None while they are open. What is presumed is part of the cost.
+    """
 
     endpoint: str
-    start: float
+    first: float
+    last: float | None
     attempts: int
     cost_usd: float
+    presumed_usd: float
 
 
 @dataclass(frozen=True)
@@ -137,19 +147,20 @@ class Books:
         alone = _OPEN & (attempts.c.lease_until < self.clock())
         return self._entries(alone, limit, order=attempts.c.lease_until)
 
-    def exposed(self, *, since: float, limit: int = 50) -> list[Entry]:
-        """Attempts that may have cost money unseen, the dearest first.
+    def exposed(self, *, since: float) -> list[Entry]:
+        """All attempts that may have cost money unseen, the dearest first.
 
         Open: of unknown outcome, or about to be sent when their process died. Settled since then: booked as presumed.
         """
         unseen = _OPEN & _unseen(self.clock())
         presumed = (attempts.c.cost_basis == "presumed") & (attempts.c.settled_at >= since)
-        return self._entries(unseen | presumed, limit, order=attempts.c.exposure_usd.desc())
+        return self._entries(unseen | presumed, None, order=attempts.c.exposure_usd.desc())
 
     def spend(self, by: By, *, since: float, limit: int = 100) -> list[Spend]:
         """Money per day, character or run: of attempts that are open or were settled since then.
 
-        Days come newest first (an open attempt counts on the day of its intent), the others dearest first.
+        A run's is all that it ever cost, as its budget counts. Days come newest first (an open attempt counts on the
+        day of its intent), the others dearest first.
         """
         is_open = attempts.c.settled_at.is_(None)
         unseen = is_open & _unseen(self.clock())
@@ -158,10 +169,13 @@ class Books:
         day = self._bucket(sa.func.coalesce(attempts.c.settled_at, attempts.c.intended_at), DAY_S)
         keys: dict[By, sa.ColumnElement[Any]] = {"day": day, "character": jobs.c.owner, "run": attempts.c.run_id}
         key = keys[by]
+        where = is_open | (attempts.c.settled_at >= since)
+        if by == "run":
+            where |= attempts.c.run_id.in_(sa.select(attempts.c.run_id).where(where))
         query = (
             sa.select(key, sa.func.count(), spent, reserved, unknown)
             .select_from(attempts.join(jobs))
-            .where(is_open | (attempts.c.settled_at >= since))
+            .where(where)
             .group_by(key)
             .order_by(key.desc() if by == "day" else (spent + reserved + unknown).desc())
             .limit(limit)
@@ -170,32 +184,44 @@ class Books:
         with reading(self.engine) as db:
             return [Spend(_scaled(row[0], scale), row[1], *map(float, row[2:])) for row in db.execute(query)]
 
-    def hours(self, *, since: float) -> list[Hour]:
-        """What was booked, by endpoint and the hour in which the attempts ended; oldest hour first."""
-        hour = self._bucket(attempts.c.settled_at, HOUR_S)
+    def spans(self, *, backend: str, since: float, before_s: float, after_s: float) -> list[Span]:
+        """The hours that attempts of that backend may be billed in, of those that may be billed at or after `since`.
+
+        That is from `before_s` ahead of their intent to `after_s` past their settlement.
+        """
+        first = self._bucket(attempts.c.intended_at - before_s, HOUR_S)
+        last = self._bucket(attempts.c.settled_at + after_s, HOUR_S)  # NULL of an open one
+        presumed = _sum(attempts.c.cost_basis == "presumed", attempts.c.cost_usd)
+        recent = attempts.c.settled_at.is_(None) | (attempts.c.settled_at >= since - after_s)
         query = (
-            sa.select(attempts.c.endpoint, hour, sa.func.count(), sa.func.sum(attempts.c.cost_usd))
-            .where(attempts.c.settled_at >= since)
-            .group_by(attempts.c.endpoint, hour)
-            .order_by(hour, attempts.c.endpoint)
+            sa.select(attempts.c.endpoint, first, last, sa.func.count(), sa.func.sum(attempts.c.cost_usd), presumed)
+            .where(attempts.c.backend == backend, recent)
+            .group_by(attempts.c.endpoint, first, last)
         )
         with reading(self.engine) as db:
-            return [Hour(row[0], float(row[1]) * HOUR_S, row[2], float(row[3])) for row in db.execute(query)]
+            return [
+                Span(row[0], float(row[1]) * HOUR_S, _scaled(row[2], HOUR_S), row[3], float(row[4]), float(row[5]))
+                for row in db.execute(query)
+            ]
 
-    def open_since(self) -> dict[str, float]:
-        """Endpoint -> when its oldest open attempt was begun: from then on its bill runs ahead of what is booked."""
-        oldest = sa.func.min(attempts.c.intended_at)
-        query = sa.select(attempts.c.endpoint, oldest).where(_OPEN).group_by(attempts.c.endpoint)
-        with reading(self.engine) as db:
-            return {row[0]: float(row[1]) for row in db.execute(query)}
-
-    def remote_ids(self, endpoint_id: str, *, since: float, limit: int) -> list[str]:
+    def remote_ids(self, endpoint_id: str, *, since: float) -> list[str]:
         """Remote ids of attempts at an endpoint of that id that are open or were settled since then."""
         there = attempts.c.remote_id.startswith(f"{endpoint_id}/", autoescape=True)
         recent = attempts.c.settled_at.is_(None) | (attempts.c.settled_at >= since)
-        query = sa.select(attempts.c.remote_id).where(there, recent).limit(limit)
+        query = sa.select(attempts.c.remote_id).where(there, recent)
         with reading(self.engine) as db:
             return [str(name) for name in db.execute(query).scalars()]
+
+    def tokens(self, *, since: float, limit: int) -> dict[str, str]:
+        """Attempt id -> its webhook token, a secret, of those begun since then: the newest `limit`, oldest first."""
+        query = (
+            sa.select(attempts.c.id, attempts.c.webhook_token)
+            .where(attempts.c.intended_at >= since, attempts.c.webhook_token.is_not(None))
+            .order_by(attempts.c.intended_at.desc())
+            .limit(limit)
+        )
+        with reading(self.engine) as db:
+            return {str(row.id): str(row.webhook_token) for row in reversed(db.execute(query).all())}
 
     def diagnoses(self, fingerprints: Iterable[str], *, limit: int = 5) -> list[str]:
         """What was found to hold these jobs up, newest first, each once."""
@@ -238,7 +264,7 @@ class Books:
         return Summary(window_s, by_state, images=int(row.images), p50=p50, p95=p95, **numbers)
 
     def _entries(
-        self, where: sa.ColumnElement[bool], limit: int, *, order: sa.ColumnElement[Any] | None = None
+        self, where: sa.ColumnElement[bool], limit: int | None, *, order: sa.ColumnElement[Any] | None = None
     ) -> list[Entry]:
         columns = [attempts.c[one.name] for one in fields(Attempt)]
         accepted = sa.func.coalesce(jobs.c.accepted_attempt == attempts.c.id, sa.false())
@@ -276,7 +302,7 @@ def _sum(where: sa.ColumnElement[bool], column: sa.ColumnElement[Any]) -> sa.Col
 
 
 def _scaled(key: Any, scale: float | None) -> Any:
-    return key if scale is None else float(key) * scale
+    return key if scale is None or key is None else float(key) * scale
 
 
 def _percentiles(db: sa.Connection, share: float, count: int, since: float) -> dict[str, float]:

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass, field
 from functools import partial
 
-import sqlalchemy as sa
-
+from resources.database import AWAY
 from resources.gpu import errors
 from resources.gpu.faultpoints import Death
 from resources.gpu.ledger import Attempt, LedgerConflict
 from resources.gpu.life import Life
+from resources.gpu.refused import earlier_refusal
 from resources.gpu.settlement import NEVER_SUBMITTED, ended_elsewhere
 from resources.gpu.stuck import Patience
 from resources.gpu.tracked import Look, Tracked
@@ -84,20 +84,25 @@ class Conversation:
                 for item in waiting:
                     self._step(item, Look())
             await self._works()
+            self._release_if(True)  # nobody follows it from here: who comes next need not wait
 
-    async def once(self) -> None:
-        """One look at every job; nothing is sent, for their tries are used up."""
-        async with self._holding():
+    async def once(self, within_s: float | None = None) -> None:
+        """One look at every job, and what follows from it (`within_s`); nothing is sent, for their tries are used up.
+
+        Interrupted, or out of time, it lets go of them: whoever looks at other people's work does not stop it.
+        """
+        async with self._holding(stops=False):
             look = await self.life.look([item.attempt for item in self.items if item.attempt])
             for item in self.items:
                 self._step(item, look)
             self._ask_why()
-            await self._works()
+            await self._works(within_s)
+            await self._stop_works()
             self._release_if(True)
 
     @contextlib.asynccontextmanager
-    async def _holding(self) -> AsyncIterator[None]:
-        """Our leases are kept meanwhile; terminated, what is ours is stopped; failed, it is let go of."""
+    async def _holding(self, *, stops: bool = True) -> AsyncIterator[None]:
+        """Our leases are kept meanwhile; terminated, what is ours is stopped (if it `stops`); failed, let go of."""
         beat = asyncio.ensure_future(self._beat())
         try:
             yield
@@ -109,7 +114,8 @@ class Conversation:
             raise
         except BaseException:  # terminated; what cannot be stopped now stays open in the ledger
             await self._stop_works()
-            await asyncio.gather(*(self.patience.abandon(item) for item in self.items), return_exceptions=True)
+            if stops:
+                await asyncio.gather(*(self.patience.abandon(item) for item in self.items), return_exceptions=True)
             self._release_if(True)
             raise
         finally:
@@ -124,8 +130,11 @@ class Conversation:
         fresh = []
         for item in self.items:
             if not item.ended:
-                item.now_at(self.ledger.open_attempt(item.row.fingerprint))
-                if item.attempt is None:
+                with self._minding(item):
+                    item.now_at(self.ledger.open_attempt(item.row.fingerprint))
+                    if item.attempt is None:
+                        item.error = earlier_refusal(self.ledger, item.row)
+                if item.attempt is None and not item.ended:
                     fresh.append(item)
         self.life.gate.check([item.row.job for item in fresh])
         if len(fresh) > 1:  # one question for all; if it is refused, each job hears of its own endpoint
@@ -230,15 +239,18 @@ class Conversation:
     def _minding(self, item: Tracked) -> Iterator[None]:
         """Whatever goes wrong for one job never touches the other jobs of the call."""
         try:
-            yield
-        except LedgerConflict:  # somebody else moved the row: read it again and go on from there
-            item.now_at(item.attempt and self.ledger.attempt(item.attempt.id))
-        except errors.NotSent as error:
-            self._failed(item, error, arrived=False)
-        except (errors.BackendUnavailable, StorageError) as error:
-            self._note_trouble(item, error)
-        except errors.GpuError as error:
-            self._failed(item, error, arrived=error.code != NEVER_SUBMITTED)
+            try:
+                yield
+            except LedgerConflict:  # somebody else moved the row: read it again and go on from there
+                item.now_at(item.attempt and self.ledger.attempt(item.attempt.id))
+            except errors.NotSent as error:
+                self._failed(item, error, arrived=False)
+            except (errors.BackendUnavailable, StorageError) as error:
+                self._note_trouble(item, error)
+            except errors.GpuError as error:
+                self._failed(item, error, arrived=error.code != NEVER_SUBMITTED)
+        except AWAY as error:
+            self._note_trouble(item, _ledger_away(item, error))
 
     def _failed(self, item: Tracked, error: errors.GpuError, *, arrived: bool) -> None:
         """The attempt is over: another one, or the caller hears of it."""
@@ -286,11 +298,11 @@ class Conversation:
             self._moved = True  # else there is nothing new for a round
             self._stir.set()
 
-    async def _works(self) -> None:
-        """Wait for all of it."""
+    async def _works(self, within_s: float | None = None) -> None:
+        """Wait for all of it, or so long."""
         works = [item.work for item in self.items if item.work]
         if works:
-            await asyncio.wait(works)
+            await asyncio.wait(works, timeout=within_s)
             await asyncio.sleep(0)  # their callbacks run
         if self._failure is not None:
             raise self._failure
@@ -306,7 +318,7 @@ class Conversation:
         """Renew our leases, so that nobody takes a slow upload or a long fetch for a crash."""
         while True:
             await asyncio.sleep(self.policy.lease_s / 3)
-            with contextlib.suppress(sa.exc.OperationalError):  # the database is away for a moment: the next beat
+            with contextlib.suppress(*AWAY):  # for a moment: the next beat
                 self.ledger.renew(self.life.owner, self.policy.lease_s)
 
     # ---- small parts
@@ -314,8 +326,8 @@ class Conversation:
     def _reread(self, items: Sequence[Tracked]) -> None:
         """One query for all whose submission is under way or unknown: another process may know more by now."""
         found = {i.attempt.id: i for i in items if i.attempt and i.attempt.state in ("intended", "unknown")}
-        if found:
-            for attempt_id, attempt in self.ledger.read(found).items():
+        with contextlib.suppress(*AWAY):  # their steps will tell
+            for attempt_id, attempt in (self.ledger.read(found) if found else {}).items():
                 found[attempt_id].now_at(attempt)
 
     async def _rest(self, pause: float, at_least: float) -> None:
@@ -336,7 +348,9 @@ class Conversation:
         if not self.life.webhook_url or now - self._seen_at < self.policy.wake_s:
             return False
         self._seen_at = now
-        news = {key: at for key, at in self.ledger.woken().items() if self._seen.get(key) != at}
+        news: dict[str, float] = {}
+        with contextlib.suppress(*AWAY):
+            news = {key: at for key, at in self.ledger.woken().items() if self._seen.get(key) != at}
         self._seen |= news
         moved = [item for item in self.items if item.attempt and item.attempt.id in news] if news else []
         for item in moved:
@@ -347,9 +361,19 @@ class Conversation:
     def _release_if(self, left: bool) -> None:
         """Who comes next need not wait for our leases to run out."""
         if left:
-            self.ledger.release(self.life.owner)
+            with contextlib.suppress(*AWAY):  # they run out
+                self.ledger.release(self.life.owner)
 
     def _tell(self) -> None:
         done = sum(item.ended for item in self.items)
         work = sum(1.0 if item.ended else item.fraction for item in self.items)
         self.tell(Progress(done, len(self.items), work / len(self.items)))
+
+
+def _ledger_away(item: Tracked, error: Exception) -> errors.BackendUnavailable:
+    """A database that does not answer, without its words: they hold statements and values."""
+    return errors.BackendUnavailable(
+        f"{item.row.job.label}: the ledger's database does not answer ({type(error).__name__}).",
+        code="ledger_away",
+        way_out="Check the database of RYLA_DATABASE_URL; what was sent is in it, and the next run takes it.",
+    )

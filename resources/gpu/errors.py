@@ -15,7 +15,9 @@ GpuError                     code, message, cost so far, what to do next
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 
 class Retry(StrEnum):
@@ -42,6 +44,7 @@ class GpuError(Exception):
         self.retry = retry or type(self).retry
         self.cost_usd = cost_usd
         self.way_out = way_out
+        self.evidence: dict[str, object] = {}  # what a diagnosis rests on, where there was one
 
     def __str__(self) -> str:
         cost = f" Cost so far: ${self.cost_usd:.4f}." if self.cost_usd else ""
@@ -85,9 +88,10 @@ class OutcomeUnknown(GpuError):
 
 
 class JobFailed(GpuError):
-    """The job ended without a result."""
+    """The job ended without a result; `refused`: records of the pictures that it returned, where that is why."""
 
     code = "job_failed"
+    refused: Sequence[dict[str, Any]] = ()
 
 
 class JobTimedOut(JobFailed):
@@ -111,7 +115,14 @@ class JobCancelled(JobFailed):
 
 
 class OutputRejected(JobFailed):
-    """The worker's output did not pass `accept`."""
+    """The worker's output did not pass `accept`.
+
+    With `refused` records it is an answer, if a bad one: no later call sends the same job again.
+    """
 
     code = "output_rejected"
     retry = Retry.TRANSIENT
+
+    def __init__(self, message: str, *, refused: Sequence[dict[str, Any]] = (), **more: Any) -> None:
+        super().__init__(message, **more)
+        self.refused = list(refused)

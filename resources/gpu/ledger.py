@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from resources.database import lock, reading, writing
+from resources.database import clock_of, lock, reading, writing
+from resources.gpu.backend import Diagnosis
 from resources.gpu.budget import DAY_S, Budgets, committed, refuse_what_does_not_fit
 from resources.gpu.errors import GpuError
 from resources.gpu.job import Job
@@ -36,7 +36,7 @@ _MOVES: dict[str, frozenset[str]] = {
 }
 MAX_TEXT = 4_000  # characters of an error; a worker may return megabytes of it
 IDS_A_QUERY = 500  # databases limit how many values one statement holds
-_LIMITS = {"error_code": 64, "error": MAX_TEXT, "diagnosis": MAX_TEXT, "worker": 64}
+_LIMITS = {"error_code": 64, "error": MAX_TEXT, "diagnosis": MAX_TEXT, "way_out": MAX_TEXT, "worker": 64}
 
 # A range, not IS NOT NULL: both databases answer it from the unique index, however many attempts have ended.
 _IS_OPEN = attempts.c.open_fingerprint > ""
@@ -80,6 +80,8 @@ class Attempt:
     error_code: str | None
     error: str | None
     diagnosis: str | None
+    evidence: dict[str, Any] | None
+    way_out: str | None
     worker: str | None
     cold_usd: float
     idle_usd: float
@@ -87,6 +89,7 @@ class Attempt:
     webhook_token: str | None = field(repr=False)
     claimed_id: str | None
     woken_at: float | None
+    refused: list[dict[str, Any]] | None = None  # pictures that it returned and `accept` refused
 
     @property
     def is_open(self) -> bool:
@@ -121,14 +124,15 @@ class Intent:
     exposure_usd: float
     queue_limit_s: float
     run_limit_s: float
+    note: str = ""  # why there, where that was a choice
 
 
 class Ledger:
     """The tables above behind the few operations that keep their promises."""
 
-    def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], float] | None = None) -> None:
         self.engine = engine
-        self.clock = clock
+        self.clock = clock or clock_of(engine)
 
     def open(self, job: Job, *, backend: str, profile: str) -> JobRow:
         """The job's row; written on first sight, never changed after."""
@@ -192,7 +196,7 @@ class Ledger:
                 .returning(*_COLUMNS)
             ).one()  # fmt: skip
             begun = Attempt(*row)
-            _note(db, begun.id, now, "", "intended", f"reserved ${intent.reserve_usd:.4f}")
+            _note(db, begun.id, now, "", "intended", _reserved(intent))
         return begun
 
     def attempt(self, attempt_id: str) -> Attempt:
@@ -279,11 +283,11 @@ class Ledger:
         with reading(self.engine) as db:
             return {row.id: row.woken_at for row in db.execute(query)}
 
-    def diagnose(self, attempt: Attempt, verdict: str) -> None:
-        """Note why an open attempt does not move."""
+    def diagnose(self, attempt: Attempt, verdict: Diagnosis) -> None:
+        """Note why an open attempt does not move, by what that is known, and what a person may do."""
         with writing(self.engine) as db:
             mine = sa.update(attempts).where(attempts.c.id == attempt.id, _IS_OPEN)
-            db.execute(mine.values(diagnosis=_clean(verdict, MAX_TEXT)))
+            db.execute(mine.values(**_cleaned(told(verdict, self.clock()))))
 
     def move(self, attempt: Attempt, state: str, *, note: str = "", **values: object) -> Attempt:
         """Move an open attempt to `state`; terminal is sticky, and a lost lease cannot move it.
@@ -312,11 +316,29 @@ class Ledger:
             _note(db, attempt.id, now, attempt.state, state, note)
         return Attempt(*row)
 
-    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: object) -> bool:
+    def learned(self, attempt: Attempt, remote_id: str, note: str) -> Attempt | None:
+        """Record where a submission arrived; None if the attempt was ended meanwhile.
+
+        What the far side answered is a fact and no decision: it needs no lease, and is never thrown away.
+        """
+        with writing(self.engine) as db:
+            now = self.clock()
+            query = sa.select(attempts.c.state, attempts.c.remote_id).where(attempts.c.id == attempt.id)
+            state, known = db.execute(query.with_for_update()).one()
+            if state in ("intended", "unknown") and known is None:
+                values = {"state": "submitted", "remote_id": remote_id, "submitted_at": now}
+                db.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(**values))
+                _note(db, attempt.id, now, state, "submitted", note)
+        found = self.attempt(attempt.id)
+        return found if found.is_open else None
+
+    def accept(self, attempt: Attempt, result: list[dict[str, Any]], **settlement: Any) -> bool:
         """Record the one accepted result and settle its attempt, in one transaction.
 
         Returns False if another attempt's result was accepted before; this attempt is settled all the same.
         """
+        count = len(settlement.get("refused") or ())
+        told = f"accepted {len(result)} outputs" + (f", refused {count}" if count else "")
         with writing(self.engine) as db:
             now = self.clock()
             row = sa.select(attempts.c.state).where(attempts.c.id == attempt.id).with_for_update()
@@ -333,7 +355,7 @@ class Ledger:
                 .where(attempts.c.id == attempt.id)
                 .values(state="succeeded", **(_ending(now) | _cleaned(settlement)))
             )
-            _note(db, attempt.id, now, state, "succeeded", f"accepted {len(result)} outputs" if first else "late")
+            _note(db, attempt.id, now, state, "succeeded", told if first else "late")
         return bool(first)
 
     def replace_result(self, attempt: Attempt, result: list[dict[str, Any]] | None) -> None:
@@ -373,6 +395,16 @@ class Ledger:
     def _select(self, where: sa.ColumnElement[bool]) -> list[Attempt]:
         with reading(self.engine) as db:
             return [Attempt(*row) for row in db.execute(_ROWS.where(where))]
+
+
+def told(verdict: Diagnosis, now: float) -> dict[str, Any]:
+    """A verdict as columns; `evidence` says when it was found."""
+    evidence = {**verdict.evidence, "code": verdict.code, "at": now}
+    return {"diagnosis": verdict.text, "evidence": evidence, "way_out": verdict.next_command}
+
+
+def _reserved(intent: Intent) -> str:
+    return f"reserved ${intent.reserve_usd:.4f}" + (f"; {intent.note}" if intent.note else "")
 
 
 def _ending(now: float) -> dict[str, Any]:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from resources import images
+from resources.database import AWAY
 from resources.gpu import errors
 from resources.gpu import faultpoints as points
-from resources.gpu.accept import accept
+from resources.gpu.accept import Answer, accept
 from resources.gpu.backend import Backend, RemoteStatus, Submission
 from resources.gpu.budget import Budgets
 from resources.gpu.faultpoints import reached
@@ -28,11 +30,14 @@ from resources.gpu.gate import Gate
 from resources.gpu.job import InputFile
 from resources.gpu.ledger import Attempt, Intent, JobRow, Ledger, LedgerConflict
 from resources.gpu.policy import Policy
+from resources.gpu.refused import first_refusal
 from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, failure_of, named, presumed, settlement
 from resources.gpu.tracked import JobResult, Look, Tracked
 from resources.storage import ObjectCorrupt, ObjectMissing, StorageError, Store
 
 TOOL = "RYLA Assets"
+KEEP_PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0, 10.0)  # after each try to write down where a submission arrived
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,14 +53,14 @@ class Life:
     owner: str
     run_id: str | None = None
     webhook_url: str = ""
+    _sending: set[str] = field(default_factory=set)  # attempts whose submission was begun here
 
     # ---- before it is on its way
 
     async def start(self, item: Tracked) -> None:
         """Intent, reservation, submission: in this order, each committed before the next."""
         job = item.row.job
-        endpoint = self.backend.endpoint_for(job, item.tried)
-        await self.gate.pass_through([endpoint])
+        endpoint, why = await self._open_endpoint(item)
         estimate = self.backend.estimate(job)
         limit = self.policy.training_run_limit_s if job.kind == "training" else self.policy.run_limit_s
         intent = Intent(
@@ -68,16 +73,44 @@ class Life:
             exposure_usd=estimate.most_usd,
             queue_limit_s=self.policy.queue_limit_s,
             run_limit_s=limit,
+            note=why,
         )
         attempt = self.ledger.begin(item.row.fingerprint, intent, self.budgets)
         if attempt is None:  # somebody else was faster: theirs is awaited, or what they made adopted
             item.now_at(self.ledger.open_attempt(item.row.fingerprint))
             return
         reached(points.INTENT_COMMITTED)
-        item.tries += 1
         item.now_at(attempt)
-        item.now_at(await self._send(item.row, attempt))
+        if attempt.number > 1 and await self._take_what_is_left(item, attempt):
+            return
+        item.tries += 1
+        item.now_at(await self._send(item.row, attempt), just_now=True)
         item.refused = 0
+
+    async def _open_endpoint(self, item: Tracked) -> tuple[str, str]:
+        """Where it goes, and why not where it would have gone: what cannot work there may work at the next one."""
+        job = item.row.job
+        endpoint = self.backend.endpoint_for(job, item.tried)
+        try:
+            await self.gate.pass_through([endpoint])
+        except errors.BackendUnavailable as refusal:
+            other = self.backend.endpoint_for(job, [*item.tried, endpoint])
+            may = refusal.retry is errors.Retry.ELSEWHERE and self.policy.when_stuck == "fallback"
+            if not may or other in (endpoint, *item.tried):
+                raise
+            await self.gate.pass_through([other])
+            item.tried.append(endpoint)
+            return other, f"not to {endpoint}: {refusal.message}"
+        return endpoint, ""
+
+    async def _take_what_is_left(self, item: Tracked, attempt: Attempt) -> bool:
+        """Take, instead of sending anything, what an attempt before this one left where it can be fetched."""
+        left = await self.backend.left(item.row.fingerprint, attempt.endpoint)
+        if left is None:
+            return False
+        item.now_at(self._arrived(attempt, left, "nothing was sent: an earlier attempt left its result"))
+        await self.take_result(item, item.attempt or attempt, RemoteStatus("succeeded"))
+        return True
 
     async def _send(self, row: JobRow, attempt: Attempt) -> Attempt:
         """Submit; a termination meanwhile waits a moment, so that what was sent gets its id and can be cancelled."""
@@ -102,6 +135,7 @@ class Life:
             if self.webhook_url
             else "",
         )
+        self._sending.add(attempt.id)
         reached(points.BEFORE_SUBMIT)
         try:
             remote_id = await self.backend.submit(submission)
@@ -115,12 +149,26 @@ class Life:
         except Exception as error:  # noqa: BLE001  whatever happened, the submission may have arrived
             return self._doubt(attempt, f"{type(error).__name__}: {error}")
         reached(points.AFTER_SUBMIT)
+        return await self._keep(row, attempt, remote_id)
+
+    async def _keep(self, row: JobRow, attempt: Attempt, remote_id: str) -> Attempt:
+        """Write down the id of what was just sent; where that cannot be done, it is cancelled: nobody would own it."""
+        trouble: Exception | None = None
         try:
-            return self._arrived(attempt, remote_id, remote_id)
-        except LedgerConflict:
-            if not self.ledger.attempt(attempt.id).is_open:  # we slept past our lease and were given up for dead
-                await self.backend.cancel(remote_id)
+            for pause in KEEP_PAUSES_S:
+                try:
+                    return self._arrived(attempt, remote_id, remote_id)
+                except AWAY as error:
+                    trouble = error
+                    await asyncio.sleep(pause)
+        except (LedgerConflict, asyncio.CancelledError):  # given up for dead meanwhile, or stopped while we waited
+            await self.backend.cancel(remote_id)
             raise
+        _log.error("%s: attempt %s is %s, and the ledger does not take it.", row.job.label, attempt.id, remote_id)
+        await self.backend.cancel(remote_id)
+        raise errors.BackendUnavailable(
+            f"{row.job.label}: the ledger does not answer; {remote_id}, just sent, was cancelled.", code="ledger_away"
+        ) from trouble
 
     def _never_arrived(self, attempt: Attempt, code: str, error: Exception) -> None:
         self.ledger.move(attempt, "failed", note=str(error), error_code=code, error=str(error))
@@ -132,10 +180,11 @@ class Life:
         return attempt
 
     def _arrived(self, attempt: Attempt, remote_id: str, note: str) -> Attempt:
-        now = self.ledger.clock()
-        attempt = self.ledger.move(attempt, "submitted", note=note, remote_id=remote_id, submitted_at=now)
+        known = self.ledger.learned(attempt, remote_id, note)
         reached(points.REMOTE_ID_RECORDED)
-        return attempt
+        if known is None:
+            raise LedgerConflict(f"Attempt {attempt.id} was ended while {remote_id} was on its way.")
+        return known
 
     # ---- a submission whose outcome is unknown
 
@@ -148,17 +197,26 @@ class Life:
         if leased is None:
             item.now_at(self.ledger.attempt(attempt.id))
             return  # its owner lives: wait
+        if leased.state == "intended" and attempt.lease_owner == self.owner and leased.id not in self._sending:
+            item.tries += 1  # its intent was committed, and nothing else was
+            item.now_at(await self._send(item.row, leased), just_now=True)
+            return
         if leased.state == "intended":
             leased = self._doubt(leased, "its process died while it was sending")
             waited_s = 0.0
         item.now_at(leased)
         try:
             remote_id = await self.backend.find(
-                leased.id, fingerprint=leased.fingerprint, endpoint=leased.endpoint, claim=leased.claimed_id or ""
+                leased.id,
+                fingerprint=leased.fingerprint,
+                endpoint=leased.endpoint,
+                claim=leased.claimed_id or "",
+                waited_s=waited_s,
             )
         except errors.OutcomeUnknown as error:
-            if waited_s < self.policy.unknown_wait_s:
-                item.rest(min(self.policy.poll_max_s, self.policy.unknown_wait_s / 4))
+            limit_s = self.policy.unknown_limit_s(item.row.job.kind)
+            if waited_s < limit_s:
+                item.rest(min(self.policy.poll_max_s, limit_s / 4))
                 return
             reached(points.PRESUMED_LOST)
             lost = errors.JobLost(
@@ -175,7 +233,7 @@ class Life:
             self.end(leased, "failed", never)
             raise never
         reached(points.FOUND)
-        item.now_at(self._arrived(leased, remote_id, f"found {remote_id}"))
+        item.now_at(self._arrived(leased, remote_id, f"found {remote_id}"), just_now=True)
 
     # ---- on its way, and its end
 
@@ -216,7 +274,7 @@ class Life:
             begun = {"started_at": self.ledger.clock()}
         elif attempt.state == "running":  # put back into its queue, it waits anew: the queue deadline counts again
             begun = {"submitted_at": self.ledger.clock()}
-        item.now_at(self.ledger.move(attempt, status.state, **begun))
+        item.now_at(self.ledger.move(attempt, status.state, **begun), just_now=bool(begun))
 
     async def finish(self, item: Tracked, attempt: Attempt, status: RemoteStatus) -> None:
         """Settle what ended remotely. Raises JobFailed if it ended badly."""
@@ -234,7 +292,10 @@ class Life:
         """Fetch, accept, settle. Raises OutputRejected or JobLost, booked, if there is nothing to accept."""
         reached(points.BEFORE_FETCH)
         try:
-            result = await self._fetch(item.row, attempt)
+            answer = await self._fetch(item.row, attempt)
+            if answer.refused and not answer.outputs:
+                tried = [*item.tried, attempt.endpoint]
+                raise first_refusal(self.ledger, self.backend, item.row.job, attempt, tried, answer.refused)
         except (errors.OutputRejected, errors.JobLost) as error:
             if (now := self.ledger.attempt(attempt.id)).state == "succeeded":  # another process took it meanwhile
                 item.now_at(now)
@@ -243,27 +304,31 @@ class Life:
             state = "lost" if isinstance(error, errors.JobLost) else "failed"
             if state == "failed":  # before it is booked: no later attempt may be given what was refused
                 await self.backend.discard(attempt.remote_id or "")
-            self.end(attempt, state, error, **settlement(attempt, status, self.ledger.clock()))
+            booked = settlement(attempt, status, self.ledger.clock())
+            self.end(attempt, state, error, **booked, **_quarantine(error.refused))
             raise
         reached(points.BEFORE_ACCEPT)
-        first = self.ledger.accept(attempt, result, **settlement(attempt, status, self.ledger.clock()))
+        booked = settlement(attempt, status, self.ledger.clock())
+        first = self.ledger.accept(attempt, answer.outputs, **booked, **_quarantine(answer.refused))
         item.now_at(self.ledger.attempt(attempt.id))
         if first and item.attempt is not None:
             reached(points.ACCEPTED)
             with contextlib.suppress(errors.BackendUnavailable, StorageError):
                 await self.backend.discard(attempt.remote_id or "")
-            item.result = JobResult(item.row.job, item.row.fingerprint, result, item.attempt, item.tries == 0)
+            paid = (item.row.job, item.row.fingerprint, answer.outputs, item.attempt)
+            item.result = JobResult(*paid, adopted=item.tries == 0, refused=answer.refused)
 
     def end(self, attempt: Attempt, state: str, error: errors.JobFailed, **values: Any) -> None:
         """Book an attempt that ended badly; what another process booked first stays."""
+        why = {"error_code": error.code, "error": error.message, "way_out": error.way_out or None}
         try:
-            self.ledger.move(attempt, state, note=error.message, error_code=error.code, error=error.message, **values)
+            self.ledger.move(attempt, state, note=error.message, **(why | values))
         except LedgerConflict:
             if self.ledger.attempt(attempt.id).is_open:
                 raise
         reached(points.ENDED)
 
-    async def _fetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]]:
+    async def _fetch(self, row: JobRow, attempt: Attempt) -> Answer:
         outputs = await self.backend.fetch(attempt.remote_id or "")
         reached(points.AFTER_FETCH)
         preview = self.backend.render_domain == "preview"
@@ -285,7 +350,8 @@ class Life:
         result = row.result if stored else await self._refetch(row, attempt)
         if result is None:
             return False
-        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0)
+        refused = attempt.refused or []
+        item.result = JobResult(row.job, row.fingerprint, result, attempt, adopted=item.tries == 0, refused=refused)
         return True
 
     async def _refetch(self, row: JobRow, attempt: Attempt) -> list[dict[str, Any]] | None:
@@ -295,15 +361,18 @@ class Life:
             status = (await self.look([attempt])).at(attempt)
             if status.state == "succeeded":
                 with contextlib.suppress(errors.OutputRejected, errors.JobLost):
-                    result = await self._fetch(row, attempt)
+                    answer = await self._fetch(row, attempt)
+                    same = {one["name"] for one in answer.outputs} >= {one["name"] for one in row.result or []}
+                    result = answer.outputs if same else None
         self.ledger.replace_result(attempt, result)
         return result
 
     async def look(self, attempts: Sequence[Attempt]) -> Look:
         """Ask for all of them at once; a backend that does not answer is an answer too."""
-        ids = [attempt.remote_id for attempt in attempts if attempt.remote_id and self.here(attempt)]
+        now = self.ledger.clock()
+        ages = {a.remote_id: max(0.0, now - a.intended_at) for a in attempts if a.remote_id and self.here(a)}
         try:
-            return Look(await self.backend.poll(ids) if ids else {})
+            return Look(await self.backend.poll(list(ages), ages) if ages else {})
         except errors.BackendUnavailable as error:
             return Look(trouble=error)
 
@@ -317,3 +386,8 @@ class Life:
         except (ObjectMissing, ObjectCorrupt):
             return False
         return True
+
+
+def _quarantine(refused: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The column that keeps refused pictures; none where there are none."""
+    return {"refused": list(refused)} if refused else {}

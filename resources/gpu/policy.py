@@ -16,6 +16,7 @@ class Policy:
     lease_s: float = 60.0
     silence_limit_s: float = 120.0  # a backend that answers nothing for longer ends the wait, never the attempt
     unknown_wait_s: float = 120.0  # so long may a lost answer's job still show up; then its exposure is booked
+    training_unknown_wait_s: float | None = None  # the same for a training; None: as long
     max_attempts: int = 2  # attempts that one call starts for one job
     retry_pause_s: float = 1.0  # before a submission that did not get through is repeated; doubled each time
     sends_at_once: int = 8  # more only wait for each other's rows: 16 took 0.1 s longer from intent to id
@@ -27,3 +28,8 @@ class Policy:
     poll_min_s: float = 0.05
     poll_max_s: float = 2.0
     wake_s: float = 0.5  # how often a pause looks whether a webhook came
+
+    def unknown_limit_s(self, kind: str) -> float:
+        """How long the outcome of such a job's submission may stay unknown before the most it can cost is booked."""
+        longer = self.training_unknown_wait_s if kind == "training" else None
+        return self.unknown_wait_s if longer is None else longer

@@ -14,12 +14,14 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resources.gpu.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from resources.runpod_control import ControlClient
@@ -52,25 +54,51 @@ class CostSplit:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What a serverless worker with one GPU of a type costs, in USD per second, as of `date` (YYYY-MM-DD)."""
+
+    pool: str
+    usd_per_s: float
+    date: str
+
+
+@dataclass(frozen=True)
 class Prices:
-    """USD per second and GPU, of serverless pools and GPU types; `date` is when they were read, as YYYY-MM-DD."""
+    """GPU type -> price; `date` is when the table was last read, as YYYY-MM-DD."""
 
     source: str
     date: str
-    pools: Mapping[str, float]
-    gpus: Mapping[str, float]
+    gpus: Mapping[str, Price]
+
+    @cached_property
+    def pools(self) -> Mapping[str, float]:
+        """Pool -> USD per second of the dearest GPU in it: RunPod takes whichever has room."""
+        found: dict[str, float] = {}
+        for price in self.gpus.values():
+            found[price.pool] = max(price.usd_per_s, found.get(price.pool, 0.0))
+        return found
+
+    @property
+    def dearest(self) -> str:
+        """The pool that nothing costs more than."""
+        return max(self.pools, key=lambda pool: self.pools[pool])
+
+    def age_days(self) -> int:
+        """Whole days since the table was read, in UTC."""
+        return (datetime.now(UTC).date() - date.fromisoformat(self.date)).days
 
     def rate(self, names: Sequence[str], *, gpus: int = 1) -> Rate:
         """The dearest of these pools or GPU types, for a worker of `gpus` GPUs; an unknown one costs like the dearest.
 
         RunPod places a worker on whichever of an endpoint's pools has room, so the dearest is the upper bound.
         """
-        found = {name: price for name in names if (price := self.gpus.get(name, self.pools.get(name))) is not None}
+        known = {name: price.usd_per_s for name, price in self.gpus.items()} | dict(self.pools)
+        found = {name: known[name] for name in names if name in known}
         unknown = [name for name in names if name not in found]
         if found and not unknown:
-            name = max(found, key=lambda known: found[known])
+            name = max(found, key=lambda one: found[one])
             return Rate(found[name] * gpus, f"{name} on {self.date}")
-        name = max(self.pools, key=lambda known: self.pools[known])
+        name = self.dearest
         why = f"no price of {', '.join(unknown)}" if unknown else "GPU unknown"
         return Rate(self.pools[name] * gpus, f"{why}: the dearest listed ({name} on {self.date})", known=False)
 
@@ -97,10 +125,12 @@ def attempt_cost(
 def load(path: Path | None = None) -> Prices:
     """The deployment's own table if it can be read and is newer than ours, else ours."""
     ours = listed()
-    if path is None or not path.exists():
+    if path is None:
         return ours
     try:
         own = _read(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return ours
     except (OSError, ValueError) as error:
         _log.warning("%s is no price table (%s); the one of %s is used.", path, error, ours.date)
         return ours
@@ -110,19 +140,18 @@ def load(path: Path | None = None) -> Prices:
 async def refresh(control: ControlClient, path: Path) -> Prices:
     """Read today's list prices from RunPod's catalogue and write them to `path`; what it does not list stays as it is.
 
-    Raises BackendUnavailable where the catalogue cannot be read; the old table stays.
+    Raises BackendUnavailable where it cannot be read or lists no price that can be one, OSError where the file cannot
+    be written; the old table stays.
     """
-    before = load(path)
-    pools, gpus = dict(before.pools), dict(before.gpus)
-    fresh: dict[str, float] = {}
-    for gpu in await control.gpus():
-        price = (gpu.serverless_usd_h or 0.0) / 3600
-        if gpu.pool and 0 < price <= MOST_USD_PER_S:
-            gpus[gpu.id] = price
-            fresh[gpu.pool] = max(price, fresh.get(gpu.pool, 0.0))
-    prices = Prices("RunPod's catalogue", datetime.now(UTC).strftime("%Y-%m-%d"), pools | fresh, gpus)
+    before, today = load(path), datetime.now(UTC).date().isoformat()
+    fresh = {
+        gpu.id: Price(gpu.pool, usd_per_s, today)
+        for gpu in await control.gpus()
+        if gpu.pool and 0 < (usd_per_s := (gpu.serverless_usd_h or 0.0) / 3600) <= MOST_USD_PER_S
+    }
     if not fresh:
-        return before
+        raise BackendUnavailable("RunPod's catalogue lists no serverless price that can be one.", code="no_prices")
+    prices = Prices("RunPod's catalogue", today, {**before.gpus, **fresh})
     _write(path, prices)
     return prices
 
@@ -137,29 +166,29 @@ def _read(raw: Any) -> Prices:
     """A table from JSON. Raises ValueError saying what is wrong with it."""
     if not isinstance(raw, dict):
         raise ValueError("it is no object")  # noqa: TRY004  one kind of error for a file that is wrong
-    date = str(raw.get("date"))
-    datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
-    pools = _prices(raw.get("pools"), "pools")
-    if not pools:
-        raise ValueError("it lists no pool")
-    return Prices(str(raw.get("source", "")), date, pools, _prices(raw.get("gpus"), "gpus"))
+    read, gpus = _date(raw.get("date")), raw.get("gpus")
+    if not isinstance(gpus, dict) or not gpus:
+        raise ValueError("it lists no GPU")
+    return Prices(str(raw.get("source", "")), read, {str(name): _price(name, row, read) for name, row in gpus.items()})
 
 
-def _prices(raw: Any, place: str) -> dict[str, float]:
-    for name, price in (raw if isinstance(raw, dict) else {"": None}).items():
-        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price <= MOST_USD_PER_S:
-            raise ValueError(f"{place}.{name} is {price!r}, not USD per second")
-    return {str(name): float(price) for name, price in raw.items()}
+def _price(name: str, row: Any, read: str) -> Price:
+    row = row if isinstance(row, dict) else {}
+    pool, usd = row.get("pool"), row.get("usd_per_s")
+    if not isinstance(pool, str) or not pool:
+        raise ValueError(f"gpus.{name}.pool is {pool!r}, not a pool")
+    if isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 < usd <= MOST_USD_PER_S:
+        raise ValueError(f"gpus.{name}.usd_per_s is {usd!r}, not USD per second")
+    return Price(pool, float(usd), _date(row.get("date", read)))
+
+
+def _date(raw: Any) -> str:
+    return date.fromisoformat(str(raw)).isoformat()
 
 
 def _write(path: Path, prices: Prices) -> None:
-    body = {
-        "source": prices.source,
-        "date": prices.date,
-        "unit": "USD per second and GPU",
-        "pools": dict(prices.pools),
-        "gpus": dict(prices.gpus),
-    }
+    gpus = {name: asdict(price) for name, price in prices.gpus.items()}
+    body = {"source": prices.source, "date": prices.date, "unit": "USD per second and GPU", "gpus": gpus}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(body, indent=2) + "\n")

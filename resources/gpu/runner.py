@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from resources.content_credentials import Signer
 from resources.gpu import errors
@@ -29,6 +30,7 @@ from resources.gpu.job import Job
 from resources.gpu.ledger import Attempt, JobRow, Ledger, LedgerConflict
 from resources.gpu.life import Life
 from resources.gpu.policy import Policy
+from resources.gpu.refused import refusal
 from resources.gpu.stuck import Patience
 from resources.gpu.tracked import JobResult, Tracked
 from resources.storage import Store
@@ -53,10 +55,28 @@ class Runner:
     def run(
         self, jobs: Sequence[Job], *, run_id: str | None = None, on_progress: Callable[[Progress], None] | None = None
     ) -> list[JobResult]:
-        """Return the accepted result of every job, in order; paid work is adopted, never repeated.
+        """Return the accepted result of every job, in order, each with all that was asked for.
 
-        Raises the first job's error after all others have ended (what is paid is finished and kept). StorageError and
-        BackendUnavailable end the wait only: their attempts stay open, and the next run takes what they made.
+        Raises as `answers` does, and OutputRejected for a job of whose outputs any was refused.
+        """
+        answers = self.answers(jobs, run_id=run_id, on_progress=on_progress)
+        results = []
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, errors.OutputRejected):
+                raise answer
+            if answer.refused:
+                raise refusal(job, answer.refused)
+            results.append(answer)
+        return results
+
+    def answers(
+        self, jobs: Sequence[Job], *, run_id: str | None = None, on_progress: Callable[[Progress], None] | None = None
+    ) -> list[JobResult | errors.OutputRejected]:
+        """What every job returned, in order: a result, which may lack refused pictures, or the refusal of all of them.
+
+        Paid work is adopted, never repeated; so is a refusal. Raises the first job's other error after all have ended
+        (what is paid is finished and kept). StorageError and BackendUnavailable end the wait only: their attempts stay
+        open, and the next run takes what they made.
         """
         if not jobs:
             return []
@@ -70,14 +90,16 @@ class Runner:
         """Second half: look once at every open job of that kind; returns the attempts that ended just now."""
         return _held(self._look_after(self.ledger.open_attempts(kind)))
 
-    def settle_open(self, *, limit: int | None = None) -> list[Attempt]:
-        """Look once at every open attempt that no living process follows (at most `limit`); those that ended just now.
+    def settle_open(self, *, within_s: float | None = None) -> list[Attempt]:
+        """Look once at every open attempt that no living process follows; returns those that ended just now.
 
         What arrived is found, what succeeded is taken, what nobody can tell of is booked in time; nothing is sent.
+        What cannot be done in `within_s` seconds is left to the next look, in no order: one that always takes too long
+        is in nobody's way.
         """
         now = self.ledger.clock()
         alone = [attempt for attempt in self.ledger.open_attempts() if attempt.lease_until < now]
-        return _held(self._look_after(alone[:limit]))
+        return _held(self._look_after(random.sample(alone, len(alone)), within_s))
 
     def sweep(self) -> list[str]:
         """Remove machines that outlived the attempt they were rented for; returns their ids.
@@ -103,14 +125,14 @@ class Runner:
 
     async def _run(
         self, jobs: Sequence[Job], run_id: str | None, on_progress: Callable[[Progress], None] | None
-    ) -> list[JobResult]:
+    ) -> list[JobResult | errors.OutputRejected]:
         rows = [self._open(job) for job in jobs]
         items: dict[str, Tracked] = {}
         for row in rows:
             items.setdefault(row.fingerprint, Tracked(row))
         await self._conversation(items.values(), run_id, on_progress).to_the_end()
         for item in items.values():
-            if item.error is not None:
+            if item.error is not None and not _is_answer(item.error):
                 raise item.error
         return list(_in_order(rows, items))
 
@@ -122,10 +144,10 @@ class Runner:
         if item.result is not None:
             return item.result
         if item.attempt is None:
-            raise errors.OutcomeUnknown(f"{job.label}: the submission's outcome is not known yet; run it again.")
+            raise item.trouble or errors.BackendUnavailable(f"{job.label}: nothing was sent; run it again.")
         return item.attempt
 
-    async def _look_after(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+    async def _look_after(self, attempts: Sequence[Attempt], within_s: float | None = None) -> list[Attempt]:
         life = self._life(None)
         items = [
             Tracked(row, attempt=attempt, tries=self.policy.max_attempts)
@@ -135,7 +157,7 @@ class Runner:
         if not items:
             return []
         known = [item.attempt.id for item in items if item.attempt]
-        await Conversation(life, items).once()
+        await Conversation(life, items).once(within_s)
         now = self.ledger.read(known)
         ended = [now[attempt_id] for attempt_id in known if not now[attempt_id].is_open]
         trouble = next((item.trouble for item in items if item.trouble), None)
@@ -173,10 +195,11 @@ class Runner:
         if leased is None:
             return
         if leased.remote_id is None:
+            most_s = self.policy.unknown_limit_s(item.row.job.kind)
             raise errors.OutcomeUnknown(
                 f"{item.row.job.label}: whether attempt {leased.id} arrived is not known yet.",
-                way_out=f"Wait: within {self.policy.unknown_wait_s:.0f} s it is found, or booked with the most it "
-                "can cost (ryla jobs reconcile).",
+                way_out=f"Wait: within {most_s:.0f} s it is found, or booked with the most it can cost "
+                "(ryla jobs reconcile).",
             )
         await patience.cancel(item, leased, why)
 
@@ -203,13 +226,20 @@ class Runner:
         return self.ledger.open(job, backend=self.backend.name, profile=self.backend.profile(job))
 
 
-def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[JobResult]:
-    """The result of each row; a job that was asked for twice was paid for once."""
+def _is_answer(error: Exception) -> TypeGuard[errors.OutputRejected]:
+    """Whether a job failed by its pictures alone."""
+    return isinstance(error, errors.OutputRejected) and bool(error.refused)
+
+
+def _in_order(rows: Sequence[JobRow], items: Mapping[str, Tracked]) -> Iterator[JobResult | errors.OutputRejected]:
+    """The answer of each row; a job that was asked for twice was paid for once."""
     given = set()
     for row in rows:
-        result = items[row.fingerprint].result
-        if result is not None:
-            yield replace(result, adopted=True) if row.fingerprint in given else result
+        item = items[row.fingerprint]
+        if item.result is not None:
+            yield replace(item.result, adopted=True) if row.fingerprint in given else item.result
+        elif item.error is not None and _is_answer(item.error):
+            yield item.error
         given.add(row.fingerprint)
 
 

@@ -12,6 +12,7 @@ from resources.gpu import errors
 from resources.gpu.backend import RemoteStatus
 from resources.gpu.job import Job
 from resources.gpu.ledger import Attempt, JobRow
+from resources.gpu.refused import refusal
 
 NEVER_SUBMITTED = "never_submitted"  # error code of an attempt that certainly never arrived
 OUTCOME_UNKNOWN = "outcome_unknown"  # of one that may have arrived, and never showed up
@@ -37,6 +38,8 @@ def failure_of(row: JobRow, status: RemoteStatus) -> errors.JobFailed:
 
 def ended_elsewhere(row: JobRow, attempt: Attempt) -> errors.JobFailed:
     """The error of an attempt that another process ended."""
+    if attempt.refused:
+        return refusal(row.job, attempt.refused)
     retry = errors.Retry.TRANSIENT if attempt.error_code == NEVER_SUBMITTED else None
     message = named(row.job, attempt.error or attempt.state)
     return _FAILURES[attempt.state](message, code=attempt.error_code or "", retry=retry)

@@ -14,7 +14,7 @@ from resources.gpu import errors
 from resources.gpu import faultpoints as points
 from resources.gpu.backend import Diagnosis, RemoteStatus
 from resources.gpu.faultpoints import reached
-from resources.gpu.ledger import Attempt
+from resources.gpu.ledger import Attempt, told
 from resources.gpu.life import Life
 from resources.gpu.settlement import settlement
 from resources.gpu.tracked import Tracked
@@ -119,19 +119,21 @@ class Patience:
         if status.state == "succeeded":  # it ended just before it was stopped: paid for, so taken
             await self.life.take_result(item, leased, status)
             return
-        booked = settlement(leased, status, self.life.ledger.clock())
-        self.life.end(leased, "timed_out", error, diagnosis=verdict.text, **booked)
+        now = self.life.ledger.clock()
+        error.evidence = verdict.evidence
+        values = told(verdict, now) | settlement(leased, status, now) | {"way_out": error.way_out}
+        self.life.end(leased, "timed_out", error, **values)
         raise error
 
     async def _ask(self, item: Tracked, attempt: Attempt) -> Diagnosis:
         """The backend's verdict, in the ledger as soon as it is another one; silence is no reason to wait longer."""
         item.asked = time.monotonic()
         try:
-            verdict = await self.life.backend.diagnose(attempt.remote_id or "")
+            verdict = await self.life.backend.diagnose(attempt.remote_id or "", self.elapsed(item, attempt))
         except errors.BackendUnavailable as error:
             return item.verdict or Diagnosis("not_diagnosed", f"Nobody can say why: {error.message}")
         if item.verdict is None or item.verdict.code != verdict.code:
-            self.life.ledger.diagnose(attempt, verdict.text)
+            self.life.ledger.diagnose(attempt, verdict)
         item.verdict = verdict
         return verdict
 

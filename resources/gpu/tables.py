@@ -62,6 +62,8 @@ attempts = sa.Table(
     sa.Column("error_code", sa.String(64)),
     sa.Column("error", sa.Text),
     sa.Column("diagnosis", sa.Text),
+    sa.Column("evidence", sa.JSON),  # what the diagnosis rests on, its code, and `at`: when it was found
+    sa.Column("way_out", sa.Text),  # what a person may do next
     sa.Column("worker", sa.String(64)),  # who worked on it, where the backend says so
     sa.Column("cold_usd", sa.Float, nullable=False, server_default="0"),  # shares of cost_usd
     sa.Column("idle_usd", sa.Float, nullable=False, server_default="0"),
@@ -69,6 +71,7 @@ attempts = sa.Table(
     sa.Column("webhook_token", sa.String(64)),  # the secret part of the address that may wake it
     sa.Column("claimed_id", sa.String(200)),  # the job id that a webhook named: a hint, verified before it is used
     sa.Column("woken_at", sa.Float),
+    sa.Column("refused", sa.JSON),  # the pictures of its answer that were refused, as `accept` recorded them
     sa.UniqueConstraint("fingerprint", "number"),
     sa.Index("ix_gpu_attempts_state", "state"),
 )

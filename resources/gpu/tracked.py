@@ -22,6 +22,7 @@ class JobResult:
     outputs: list[dict[str, Any]]
     attempt: Attempt
     adopted: bool  # True: it was paid for earlier, nothing was sent now
+    refused: list[dict[str, Any]] = field(default_factory=list)  # outputs that `accept` refused, beside those it took
 
 
 @dataclass
@@ -57,12 +58,20 @@ class Tracked:
         """What was asked was answered."""
         self.trouble = self.silent_since = None
 
-    def now_at(self, attempt: Attempt | None) -> None:
-        """Go on from this row; a new state is waited for anew."""
-        before = self.attempt
-        self.attempt = attempt
-        if before is None or attempt is None or (before.id, before.state) != (attempt.id, attempt.state):
+    def now_at(self, attempt: Attempt | None, *, just_now: bool = False) -> None:
+        """Go on from this row; a new state is waited for anew: since now if we saw it come, else since the row says."""
+        before, self.attempt = self.attempt, attempt
+        if _phase(before) != _phase(attempt):
             self.since, self.verdict, self.asked = None, None, float("-inf")
+        if just_now:
+            self.since = time.monotonic()
+
+
+def _phase(attempt: Attempt | None) -> tuple[str, str] | None:
+    """What is waited for: a job that was submitted waits in its queue, whether or not that was seen yet."""
+    if attempt is None:
+        return None
+    return attempt.id, "queued" if attempt.state == "submitted" else attempt.state
 
 
 @dataclass(frozen=True)

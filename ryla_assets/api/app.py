@@ -20,7 +20,7 @@ from resources.storage import StorageError
 from ryla_assets.api.webhooks import Webhooks, quiet_access_log
 from ryla_assets.build import build_studio
 from ryla_assets.domain.errors import UnknownCharacter
-from ryla_assets.domain.images import ImageSet
+from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.links import Links
 from ryla_assets.settings import Settings
 from ryla_assets.studio.studio import Studio
@@ -123,23 +123,29 @@ class _Pages:
         state = "accepted" if not refused else "not accepted: " + "; ".join(f"{k}: {v}" for k, v in refused.items())
         kind = "procedural preview" if manifest.render_domain == "preview" else "made by a model"
         line = f"take {manifest.take}, {manifest.route} route, {kind}, {state}"
-        figures = "".join(_figure(self.links.thumbnail(i.sha256), i.shot) for i in manifest.images)
+        figures = "".join(_figure(self.links.thumbnail(i.sha256), i) for i in manifest.images if i.stored)
         section = f"<h2>{html.escape(manifest.asset)}</h2><p>{html.escape(line)}</p><div>{figures}</div>"
-        lost = "".join(f"<li>{html.escape(f'{i.shot}, take {i.take}: {i.refused}')}</li>" for i in manifest.rejected)
-        return section + (f"<p>rejected takes, kept and not shown:</p><ul>{lost}</ul>" if lost else "")
+        unseen = (*manifest.rejected, *(i for i in manifest.images if not i.stored))
+        lost = "".join(f"<li>{html.escape(f'{i.shot}, take {i.take}: {i.refused}')}</li>" for i in unseen)
+        return section + (f"<p>rejected, and not shown:</p><ul>{lost}</ul>" if lost else "")
 
 
-def _figure(url: str, shot: str) -> str:
-    path = "/" + url.split("/", 3)[3]
-    name = html.escape(shot)
-    return f'<figure><img src="{html.escape(path)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+def _figure(url: str, image: ImageRecord) -> str:
+    """A picture and its shot; one that its gates refuse is no result, and says so."""
+    path, name = "/" + url.split("/", 3)[3], html.escape(image.shot)
+    refused = f"<br><strong>refused: {html.escape(image.refused)}</strong>" if image.refused else ""
+    kind = ' class="refused"' if image.refused else ""
+    shown = f'<img src="{html.escape(path)}" alt="{name}">'
+    return f"<figure{kind}>{shown}<figcaption>{name}{refused}</figcaption></figure>"
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px/1.4 system-ui,sans-serif;margin:2rem;color:#1f2328}}small{{color:#6a7178;font-weight:400}}
 h2{{margin:1.6rem 0 0;font-size:1.05rem}}p{{margin:.2rem 0 .6rem;color:#6a7178}}
 div{{display:flex;flex-wrap:wrap;gap:12px}}
-figure{{margin:0}}img{{border-radius:6px;display:block}}figcaption{{font-size:12px;color:#6a7178}}</style>{body}</html>
+figure{{margin:0;max-width:160px}}img{{border-radius:6px;display:block}}
+.refused img{{opacity:.45;outline:2px solid #cf222e}}.refused strong{{color:#cf222e;font-weight:400}}
+figcaption{{font-size:12px;color:#6a7178}}</style>{body}</html>
 """
 
 

@@ -27,6 +27,6 @@ class SheetConfig(TakeConfig):
 def character_sheet(
     config: SheetConfig, studio: dg.ResourceParam[Studio], selected_base_image: ImageSet
 ) -> dg.MaterializeResult[Any]:
-    """The selected person from many sides. A shot whose face does not verify is drawn once more."""
+    """The selected person from many sides. Shots that fail their gates are drawn again."""
     sheet = make_sheet(studio, selected_base_image, new_take=config.new_take, identity_weight=config.identity_weight)
     return materialized(studio, sheet)

@@ -14,4 +14,9 @@ from ryla_assets.studio.studio import Studio
 def job_ledger(studio: dg.ResourceParam[Studio]) -> dg.MaterializeResult[None]:
     """What is open, what the last 24 hours cost and brought, what may have been spent unseen."""
     told = report(studio)
-    return dg.MaterializeResult(metadata=entries({**told.numbers, "states": table(told.states), "bill": told.bill}))
+    tables = {
+        "states": table(told.states),
+        "dearest_characters": table(told.characters),
+        "dearest_runs": table(told.runs),
+    }
+    return dg.MaterializeResult(metadata=entries({**told.numbers, **tables, "bill": told.bill, "prices": told.prices}))

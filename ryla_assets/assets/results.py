@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ryla_assets.domain.images import ImageRecord, ImageSet, LoraArtifact, LoraDataset, Timing, TrainingTicket
+from ryla_assets.domain.shots import short_name
 from ryla_assets.links import Links
 from ryla_assets.metadata import entries, table
 from ryla_assets.studio.ledger import books_of
@@ -74,12 +75,13 @@ def contact_sheet(links: Links, pictures: list[tuple[str, str]]) -> str:
 def _of_images(manifest: ImageSet, links: Links) -> Mapping[str, Any]:
     spent = manifest.timing
     return {
-        "preview": contact_sheet(links, [(image.shot, image.sha256) for image in manifest.images]),
+        "preview": contact_sheet(links, [(_label(image), image.sha256) for image in manifest.images if image.stored]),
         "gallery": links.gallery(manifest.character),
         "images": len(manifest.images),
-        "rejected": len(manifest.rejected),
+        "good_images": len(manifest.good),
+        "rejected": len(manifest.quarantined),
         "rerolled": len(redrawn(manifest)),
-        "rejections": table([_rejection(record) for record in manifest.rejected]),
+        "rejections": table([_rejection(record) for record in manifest.quarantined]),
         "cost_per_accepted_usd": cost_per_accepted(manifest),
         "backend": manifest.backend,
         "route": manifest.route,
@@ -88,6 +90,10 @@ def _of_images(manifest: ImageSet, links: Links) -> Mapping[str, Any]:
         **_costs(spent),
         "jobs": spent.jobs,
     }
+
+
+def _label(record: ImageRecord) -> str:
+    return f"{'REFUSED ' if record.refused else ''}{short_name(record.shot)}"
 
 
 def _rejection(record: ImageRecord) -> dict[str, Any]:

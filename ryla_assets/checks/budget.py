@@ -1,4 +1,4 @@
-"""`job_ledger__budget`: the last 24 hours' spending and open work against the daily budget; told before it refuses."""
+"""`job_ledger__budget`: the last 24 hours' spending and open work against the budgets; told before they refuse."""
 
 import dagster as dg
 
@@ -12,7 +12,8 @@ from ryla_assets.studio.studio import Studio
     asset=dg.AssetKey("job_ledger"),
     name="job_ledger__budget",
     blocking=False,
-    description="Spent and reserved in 24 hours: a warning from 80 % of RYLA_DAILY_BUDGET_USD, an error beyond it.",
+    description="Spent and reserved in 24 hours: a warning from 80 % of RYLA_DAILY_BUDGET_USD, an error beyond it; "
+    "a warning where a character or a run comes as near to its own.",
 )
 @fails_clearly
 def job_ledger__budget(studio: dg.ResourceParam[Studio]) -> dg.AssetCheckResult:

@@ -3,8 +3,8 @@
 from ryla_assets.checks.judged import judged_check
 
 _TEXT = (
-    "No picture is blank, noise, blurred (as a whole, or its face), the same as another, or of a wrong number of "
-    "people. Exposure, softness and repeated takes are told."
+    "No picture is blank, noise, blurred (as a whole, or its face), of another size, the same as another, or of a "
+    "wrong number of people. Exposure, softness and repeated takes are told."
 )
 checks = [
     judged_check(asset, "quality", blocking=True, description=_TEXT)

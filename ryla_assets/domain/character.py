@@ -25,14 +25,18 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ryla_assets.domain import choices
-from ryla_assets.domain.choices import unknown_choice, values
+from ryla_assets.domain.choices import did_you_mean, unknown_choice, values
 from ryla_assets.domain.errors import InputError, UnsafeText
-from ryla_assets.domain.safety import MIN_AGE, screen
+from ryla_assets.domain.safety import MIN_AGE, blocked, reason_against, screen
 from ryla_assets.domain.safety_person import DenyList
+from ryla_assets.domain.wrong_values import WrongValue, reason_not_to_repeat, unknown_field, wrong_value
 
 MAX_AGE: Final = 80  # the product's wizard: 18-80
 MAX_NAME, MAX_HANDLE, MAX_BIO = 60, 50, 500  # characters; handle and bio as the product validates them
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,38}")
+# A number in an id is a serial one, unless its neighbours make it an age: that is how the screen judges a number under
+# ten, and so it is shown as one ("import-0017" passes, "anna-age-12" and "16-years-old" do not).
+_SERIAL: Final = re.compile(r"(?<![a-z0-9])0*1[0-7](?![a-z0-9])")
 ADULTS_ONLY: Final = "RYLA draws adults only: age must be 18 or more."
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -137,12 +141,13 @@ def parse_character(data: Mapping[str, object], *, source: str, denied: DenyList
     """A character from `{"id": ..., "config": {...}}`.
 
     `source` (a file name, "HTTP request") is named in the error; `denied` holds real people whom no text may name.
-    Raises InputError with the dotted field, the value, what is allowed and the way out; UnsafeText when a free text is
-    blocked, without repeating it.
+    Raises InputError with the dotted field, the value, what is allowed and the way out; UnsafeText when a free text, or
+    what an error would repeat (an unknown key, a wrong value), is blocked.
     """
-    unknown = set(data) - {"id", "config"}
+    unknown = sorted(str(key) for key in set(data) - {"id", "config"})
     if unknown:
-        raise InputError(f"unknown key in {source}.", field=min(unknown), way_out="A character has 'id' and 'config'.")
+        screen(" ".join(unknown), field="key", denied=denied)
+        raise InputError(f"unknown key in {source}.", field=unknown[0], way_out="A character has 'id' and 'config'.")
     config = data.get("config")
     if not isinstance(config, Mapping):
         raise InputError(f"missing or not a mapping in {source}.", field="config", way_out="See examples/characters/.")
@@ -150,48 +155,65 @@ def parse_character(data: Mapping[str, object], *, source: str, denied: DenyList
     try:
         return CharacterSpec(character_id, WizardConfig.model_validate(dict(config), context={"denied": denied}))
     except ValidationError as error:
-        raise _translated(error, source) from None
+        raise _translated(error, source, denied) from None
 
 
 def parse_slug(value: object, *, source: str, denied: DenyList | None = None) -> str:
-    """A character id: 2-39 of a-z, 0-9 and '-', not starting with '-'. Raises InputError that suggests a valid one."""
-    if isinstance(value, str) and SLUG.fullmatch(value):
-        screen(re.sub(r"(?<![a-z])\d+(?![a-z])", " ", value), field="id", denied=denied)  # a serial number is no age
-        return value
+    """A character id: 2-39 of a-z, 0-9 and '-', not starting with '-'.
+
+    Raises InputError that suggests a valid one, and UnsafeText.
+    """
+    slug = isinstance(value, str) and SLUG.fullmatch(value) is not None
+    code = reason_against(f"id-{_SERIAL.sub('9', str(value))}", denied) if slug else reason_not_to_repeat(value, denied)
+    if code:
+        raise blocked(value, code, field="id")
+    if slug:
+        return str(value)
     suggestion = re.sub(r"[^a-z0-9]+", "-", str(value or "").casefold()).strip("-")[:39].rstrip("-")
-    hint = f" Try {suggestion!r}." if SLUG.fullmatch(suggestion) and _shown(suggestion) else ""
+    hint = f" Try {suggestion!r}." if SLUG.fullmatch(suggestion) else ""
     raise InputError(
-        f"{_shown(value)} in {source} is not a valid id.".lstrip(),
+        f"{repr(value)[:60]} in {source} is not a valid id.",
         field="id",
-        value=_shown(value),
+        value=repr(value)[:60],
         way_out=f"Use 2 to 39 characters of a-z, 0-9 and '-', starting with a letter or digit.{hint}",
     )
 
 
-def _translated(error: ValidationError, source: str) -> InputError:
-    """The first fault as an InputError; the fields of the others are named in its way out."""
+def _translated(error: ValidationError, source: str, denied: DenyList | None) -> WrongValue:
+    """The first fault as an error; the fields of the others are named in its way out."""
     faults = sorted(error.errors(), key=lambda fault: fault["loc"][:1] != ("age",))  # the age rule is told first
-    first = _fault(faults[0], source)
+    unnamed = _unnamed_field(faults, denied)
+    if unnamed:
+        return unnamed
+    first = _fault(faults[0], source, denied)
     others = sorted({_dotted(fault) for fault in faults[1:]} - {first.field})
     if others:
         first.way_out = f"{first.way_out} Also wrong: {', '.join(others)}.".lstrip()
     return first
 
 
-def _fault(fault: ErrorDetails, source: str) -> InputError:
+def _unnamed_field(faults: list[ErrorDetails], denied: DenyList | None) -> UnsafeText | None:
+    """The error for unknown fields whose names the screen blocks: none of the names is repeated."""
+    names = " ".join(str(fault["loc"][-1]) for fault in faults if fault["type"] == "extra_forbidden")
+    code = reason_against(names, denied)
+    return blocked(names, code, field="config", fault="an unknown field, whose name is") if code else None
+
+
+def _fault(fault: ErrorDetails, source: str, denied: DenyList | None) -> WrongValue:
     field, value, kind, context = _dotted(fault), fault["input"], fault["type"], fault.get("ctx", {})
     if kind == "choice":
-        told = unknown_choice(field, context["value"], context["allowed"])
+        told = unknown_choice(field, context["value"], context["allowed"], denied=denied)
         told.message = f"{told.message.rstrip('.')} for this gender."
         return told
     if field == "config.age" and kind == "greater_than_equal":
         return InputError(ADULTS_ONLY, field=field, value=value)
     if kind == "literal_error":
-        return _unknown(field, value, _allowed(fault["loc"]))
+        return unknown_choice(field, value, _allowed(fault["loc"]), denied=denied)
     if kind == "extra_forbidden":
         names = OutfitComposition.model_fields if "pieces" in fault["loc"] else WizardConfig.model_fields
-        told = unknown_choice(field, fault["loc"][-1], names)
-        return InputError(f"unknown field in {source}.", field=field, way_out=told.way_out)
+        way_out = f"{did_you_mean(fault['loc'][-1], names)} Choose one of: {', '.join(names)}.".lstrip()
+        said = f"unknown field in {source}"
+        return unknown_field(value, field=field, inside="config", fault=said, way_out=way_out, denied=denied)
     if kind == "fault":
         return InputError(f"{fault['msg']}.", field=field, way_out="Correct one of the two.")
     if kind == "missing":
@@ -199,12 +221,7 @@ def _fault(fault: ErrorDetails, source: str) -> InputError:
     if kind in {"string_too_long", "string_too_short", "too_long"}:
         return InputError(f"{fault['msg']}.", field=field, way_out="Change its length.")
     way_out = f"An adult's age in whole years, {MIN_AGE} to {MAX_AGE}." if field == "config.age" else ""
-    return InputError(f"{fault['msg']} (got {_shown(value)}).", field=field, value=_shown(value), way_out=way_out)
-
-
-def _unknown(field: str, value: object, allowed: tuple[str, ...]) -> InputError:
-    told = unknown_choice(field, value, allowed)
-    return told if _safe(value) else InputError("not a known value.", field=field, way_out=told.way_out)
+    return wrong_value(value, field=field, fault=fault["msg"], way_out=way_out, denied=denied)
 
 
 def _missing(field: str, allowed: tuple[str, ...], source: str) -> InputError:
@@ -231,16 +248,3 @@ def _literals(annotation: object) -> tuple[str, ...]:
     if get_origin(annotation) in {Annotated, Union, types.UnionType, tuple}:
         return tuple(value for part in get_args(annotation) for value in _literals(part))
     return ()
-
-
-def _safe(value: object) -> bool:
-    try:
-        screen(str(value), field="value")
-    except UnsafeText:
-        return False
-    return True
-
-
-def _shown(value: object) -> str:
-    """A value as an error may repeat it: short, and never a text that the screen blocks."""
-    return repr(value)[:60] if _safe(value) else "(not shown)"

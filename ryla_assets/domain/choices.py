@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from ryla_assets.domain.errors import InputError
+from ryla_assets.domain.safety import blocked
+from ryla_assets.domain.safety_person import DenyList
+from ryla_assets.domain.wrong_values import WrongValue, reason_not_to_repeat
 
 Gender = Literal["female", "male"]
 DrawingStyle = Literal["realistic", "anime"]
@@ -170,9 +173,15 @@ def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else ""
 
 
-def unknown_choice(field: str, value: object, allowed: Iterable[str]) -> InputError:
-    """The error for an id outside its set: names the field, the value, the nearest id and all ids."""
+def unknown_choice(field: str, value: object, allowed: Iterable[str], *, denied: DenyList | None = None) -> WrongValue:
+    """The error for an id outside its set: names the field, the value, the nearest id and all ids.
+
+    A value that the screen blocks (with the names in `denied`) is not repeated: the error is an UnsafeText.
+    """
     ids = list(allowed)
-    hint = did_you_mean(value, ids)
-    way_out = f"{hint} Choose one of: {', '.join(ids)}.".lstrip()
+    choose = f"Choose one of: {', '.join(ids)}."
+    code = reason_not_to_repeat(value, denied)
+    if code:
+        return blocked(value, code, field=field, fault="not a known value, and", way_out=choose)
+    way_out = f"{did_you_mean(value, ids)} {choose}".lstrip()
     return InputError(f"{str(value)[:60]!r} is not a known value.", field=field, value=value, way_out=way_out)

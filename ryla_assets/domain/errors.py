@@ -65,7 +65,10 @@ class DuplicateCharacter(InputError):
 
 
 class UnsafeText(RylaError):
-    """The safety screen blocked a text; the text itself is never repeated, only `sha256` names it."""
+    """The safety screen blocked a text; the text itself is never repeated, only `sha256` names it.
+
+    `recorded` says that the audit trail has it.
+    """
 
     code = "unsafe_text"
     exit_code = 2
@@ -75,6 +78,7 @@ class UnsafeText(RylaError):
     ) -> None:
         super().__init__(message, field=field, value=value, way_out=way_out)
         self.sha256 = sha256
+        self.recorded = False
 
 
 class Refused(RylaError):

@@ -20,7 +20,7 @@ class _Document(BaseModel):
 
 
 class Timing(_Document):
-    """Where the seconds and dollars of a stage went, summed over the attempts that made its results.
+    """Where the seconds and dollars of a stage went, summed over all attempts at its jobs: failed and refused ones too.
 
     Taken from the ledger, so that materializing again (which adopts them) writes the same manifest.
     """
@@ -29,7 +29,7 @@ class Timing(_Document):
     queue_s: float = 0.0
     cold_s: float = 0.0
     overhead_s: float = 0.0
-    longest_exec_s: float = 0.0  # of one job: what a stage takes when its jobs run side by side
+    longest_exec_s: float = 0.0  # of one result: what a stage takes when its jobs run side by side
     cost_usd: float = 0.0
     cold_usd: float = 0.0  # the share of the cost that started workers, and
     idle_usd: float = 0.0  # the one that kept them warm afterwards
@@ -47,7 +47,11 @@ class Timing(_Document):
 
 
 class ImageRecord(_Document):
-    """One stored picture. `sha256` names the stored, marked bytes; `pixels_sha256` the decoded pixels."""
+    """One picture. `sha256` names the stored, marked bytes; `pixels_sha256` the decoded pixels.
+
+    What came back and could not be decoded has a record too, of the shot that it was to be: `sha256` is then of the
+    bytes as they came, which are not stored, and `pixels_sha256` is empty. `width` and `height` are what was asked for.
+    """
 
     name: str
     sha256: str
@@ -66,8 +70,13 @@ class ImageRecord(_Document):
     framing: str = ""
     view: str = ""
     expression: str = ""
-    faults: tuple[str, ...] = ()  # what was wrong with its pixels when it arrived: blank, noise, blurred
+    faults: tuple[str, ...] = ()  # code of why it was refused when it arrived: blank, wrong_size, unreadable, too_large
     refused: str = ""  # why the gates refuse it, as they said when the set was made; empty: they do not
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a picture to look at."""
+        return bool(self.pixels_sha256)
 
     @model_serializer(mode="wrap")
     def _as_first_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -88,10 +97,20 @@ class ImageSet(_Document):
     route: Literal["base", "sheet", "face_swap", "lora"]
     route_reason: str = ""
     rating: Literal["sfw", "nsfw"] = "sfw"
-    images: tuple[ImageRecord, ...]
-    rejected: tuple[ImageRecord, ...] = ()  # quarantine: takes that were drawn and lost to another; never results
+    images: tuple[ImageRecord, ...]  # one a shot
+    rejected: tuple[ImageRecord, ...] = ()  # takes that were drawn and lost to another
     parents: tuple[str, ...] = ()
     timing: Timing = Timing()
+
+    @property
+    def good(self) -> tuple[ImageRecord, ...]:
+        """The pictures that nothing refuses: of an accepted set, those that are accepted."""
+        return tuple(one for one in self.images if not one.refused)
+
+    @property
+    def quarantined(self) -> tuple[ImageRecord, ...]:
+        """Kept and never results: takes that lost, and what is refused though no take of its shot is better."""
+        return (*self.rejected, *(one for one in self.images if one.refused))
 
 
 class Caption(_Document):

@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ryla_assets.domain.shots import short_name
+
 Code = Literal[
-    "blank", "noise", "blurred", "face_blurred", "exposure", "duplicate", "two_faces", "no_face", "unreadable"
+    "blank", "noise", "blurred", "face_blurred", "exposure", "duplicate", "two_faces", "no_face", "wrong_size",
+    "unreadable",
 ]  # fmt: skip
 
 # Measured on photos, AI pictures and previews (docs/adr/0009): sharp pictures start at 101, a blur of one pixel at
-# 512 px leaves 12 to 32, of two pixels 2 to 5; pure noise starts at 48,000 and no picture was above 1,500.
+# 512 px leaves 12 to 32, of two pixels 2 to 5.
 BLANK_STD: Final = 3.0  # luma, of 255; NaN latents come back all black, and ComfyUI reports success
 BLANK_SPREAD: Final = 8.0  # 99th percentile less the first, same source
-NOISE: Final = 20_000.0  # variance of the Laplacian
+NOISE: Final = 25_000.0  # local Laplacian variance; full-range noise has 46,000 and more, grass up to 15,900
+WHITE: Final = 7.0  # Laplacian variance over luma variance; noise has 10 to 20, no photo of 112 was above 4.4
 BLURRED: Final = 20.0
 SOFT: Final = 60.0  # between the two: told, not refused
 DARK, BRIGHT = 20.0, 235.0  # median luma outside of them is told, not refused: a night scene may be meant
@@ -41,15 +45,28 @@ def findings(
     luma_median: float,
     sharpness: float,
     face_sharpness: float | None,
+    noise: float,
+    whiteness: float,
+    width: int,
+    height: int,
+    asked: tuple[int, int] | None = None,
     faces: int | None,
     expects_face: bool,
 ) -> list[Finding]:
-    """What is wrong with one picture, worst first; `faces` None: nobody counted. A blank one is only blank."""
+    """What is wrong with one picture, worst first; a blank one is only blank, noise only noise.
+
+    `asked` is the size that was asked for (None: any will do), `faces` None: nobody counted. The other numbers are
+    those of `resources.quality.Quality`.
+    """
     if luma_std < BLANK_STD or luma_spread < BLANK_SPREAD:
         return [Finding("blank", f"blank: luma spreads over {luma_spread:.0f} of 255 (NaN latents do that)")]
-    if sharpness > NOISE:
-        return [Finding("noise", f"noise: sharpness {sharpness:,.0f}, no picture is above {NOISE:,.0f}")]
-    found: list[Finding | None] = [_blur("blurred", "picture", sharpness)]
+    if noise > NOISE:
+        return [Finding("noise", f"noise: {noise:,.0f} in a quarter of the picture, at most {NOISE:,.0f} is due")]
+    if whiteness > WHITE:
+        return [
+            Finding("noise", f"noise: what lies side by side is unlike ({whiteness:.1f}, at most {WHITE:.0f} is due)")
+        ]
+    found: list[Finding | None] = [_size(width, height, asked), _blur("blurred", "picture", sharpness)]
     if face_sharpness is not None and expects_face:
         found.append(_blur("face_blurred", "face", face_sharpness))
     if not DARK <= luma_median <= BRIGHT:
@@ -64,7 +81,7 @@ def findings(
 def duplicates(bits: Mapping[tuple[str, str], int]) -> dict[str, Finding]:
     """The second of each pair (earlier, later) of pictures that are too much alike -> what is wrong with it."""
     return {
-        later: Finding("duplicate", f"the same picture as {earlier}: {apart} of 256 bits differ")
+        later: Finding("duplicate", f"the same picture as {short_name(earlier)}: {apart} of 256 bits differ")
         for (earlier, later), apart in bits.items()
         if apart <= ALIKE_BITS
     }
@@ -81,6 +98,12 @@ def repeat(take: int, apart: int) -> Finding | None:
 def refused(found: Sequence[Finding]) -> bool:
     """Whether any of them refuses the picture."""
     return any(finding.refuses for finding in found)
+
+
+def _size(width: int, height: int, asked: tuple[int, int] | None) -> Finding | None:
+    if asked is None or (width, height) == asked:
+        return None
+    return Finding("wrong_size", f"{width}x{height} came back, {asked[0]}x{asked[1]} was asked for")
 
 
 def _blur(code: Code, what: str, sharpness: float) -> Finding | None:

@@ -121,6 +121,11 @@ _CONTENT_MIX: Final[tuple[tuple[Framing, View, Expression], ...]] = (
 )
 
 
+def short_name(shot: str) -> str:
+    """A shot's id where there is no room for it: a content shot's number, another one's name."""
+    return shot.rpartition("-")[2] if shot[-2:].isdigit() else shot
+
+
 def sheet_shots(count: int = 8) -> tuple[Shot, ...]:
     """The first `count` shots of the sheet, 7..10; the same ones every time. Raises InputError."""
     if count not in SHEET_COUNTS:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from resources.database import lock, reading
 
-HEAD = "0005"
+HEAD = "0007"
 _HERE = Path(__file__).parent / "migrations"
 
 

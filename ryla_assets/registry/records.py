@@ -55,7 +55,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as one manifest names it; the hashes are of the stored bytes and of the decoded pixels."""
+    """A picture as one manifest names it; the hashes are of the stored bytes and of the decoded pixels.
+
+    `rejected`: it is kept in quarantine, refused by name or because another take of its shot is better.
+    """
 
     sha256: str
     pixels_sha256: str

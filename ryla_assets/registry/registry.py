@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from resources.database import lock, reading, writing
 from ryla_assets.domain.character import CharacterSpec, WizardConfig
 from ryla_assets.domain.errors import Conflict, DuplicateCharacter, UnknownCharacter
+from ryla_assets.domain.wrong_values import shown
 from ryla_assets.registry import tables as t
 from ryla_assets.registry.face_rows import FaceRows
 from ryla_assets.registry.records import Character, Event, Gate, Head, Named, Picture, Request, Selection
@@ -71,9 +72,9 @@ class Registry(FaceRows, SafetyRows, StandingRows):
             row = db.execute(sa.select(t.characters).where(t.characters.c.id == character)).mappings().first()
         if row is None:
             raise UnknownCharacter(
-                f"there is no character {character!r}.",
+                f"there is no character {shown(character)!r}.",
                 field="character",
-                value=character,
+                value=shown(character),
                 way_out="ryla characters list shows them; ryla characters add FILE adds one.",
             )
         return _character(row)

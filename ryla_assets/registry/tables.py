@@ -73,7 +73,7 @@ images = sa.Table(
     sa.Column("manifest_sha256", sa.ForeignKey("manifests.sha256"), primary_key=True),
     sa.Column("sha256", sa.String(64), primary_key=True, index=True),
     sa.Column("pixels_sha256", sa.String(64), nullable=False, index=True),
-    sa.Column("rejected", sa.Boolean, nullable=False),  # an earlier take of a shot that was re-rolled
+    sa.Column("rejected", sa.Boolean, nullable=False),  # refused by name, or another take of its shot was kept
 )
 
 heads = sa.Table(

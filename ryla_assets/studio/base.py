@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
 
 from ryla_assets.domain.errors import InputError, TooEarly
 from ryla_assets.domain.images import ImageSet, Timing
+from ryla_assets.domain.redraw import PLAIN
 from ryla_assets.domain.shots import BASE_SHOTS
 from ryla_assets.registry.records import Character, Selection
 from ryla_assets.studio import texts
 from ryla_assets.studio.faces import faces_of
 from ryla_assets.studio.lineage import own_picture
 from ryla_assets.studio.paid import active
-from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, frame, image_job, plan_once, take_for
+from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, alike, frame, image_job, plan_once, take_for
 from ryla_assets.studio.rendering import render
-from ryla_assets.studio.reroll import Verdict, reroll
+from ryla_assets.studio.reroll import Verdict, drawing_of, reroll
 from ryla_assets.studio.review import ADULT_APPEARANCE, POLICY, UNREVIEWED, check_reviewer, is_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.base_image import base_image
@@ -159,8 +160,13 @@ def _plan(
     for shot in BASE_SHOTS:
         if failed is None or shot.id in failed:
             text = texts.prompt(studio, who, shot, stage=STAGE, sfw_base=True)
-            frames.append(frame(studio, who.id, STAGE, shot, text, take=take * REROLLS + number))
+            how = drawing_of(PLAIN, shot.id, failed, "base", number)
+            frames.append(frame(studio, who.id, STAGE, shot, text, take=take * REROLLS + number, drawing=how))
+    label = f"{who.id}/{STAGE}/{take}" + (f" re-roll {number}" if number else "")
+    return [_job(studio, who, group, label) for group in alike(frames, lambda how: how.fp32_vae)]
+
+
+def _job(studio: Studio, who: Character, frames: Sequence[Frame], label: str) -> PlannedJob:
     requests = [ImageRequest(f.prefix, f.text.positive, f.text.negative, f.seed, f.width, f.height) for f in frames]
     graph = base_image(who.config.base_model or studio.settings.base_model, requests)
-    label = f"{who.id}/{STAGE}/{take}" + (f" re-roll {number}" if number else "")
-    return [image_job(studio, frames, graph, workflow="base-image", method="text", label=label, owner=who.id)]
+    return image_job(studio, frames, graph, workflow="base-image", method="text", label=label, owner=who.id)

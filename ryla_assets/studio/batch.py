@@ -30,7 +30,7 @@ class Served:
             "character": self.character,
             "accepted": self.images is not None and not _refused(self.judgements),
             "route": self.images.route if self.images else "",
-            "images": len(self.images.images) if self.images else 0,
+            "images": len(self.images.good) if self.images else 0,
             "cost_usd": self.images.timing.cost_usd if self.images else 0.0,
             "reason": self.reason,
         }

@@ -1,8 +1,6 @@
-"""The ledger against the bill: settle what is open for nobody, then compare hour by hour what was booked and billed.
+"""The ledger against the bill: settle what is open for nobody, then compare what was booked with what was billed.
 
-Belongs here: which hours can be compared, and what a difference means. RunPod bills workers, not jobs, and late; our
-ledger books an attempt's whole cost in the hour in which it ended. So a single hour may differ by what ran across its
-end, and it is the sum that must hold: booked >= billed.
+Belongs here: what is asked of whom, and what a difference means in words. Which hours can be compared is `blocks`'.
 """
 
 from __future__ import annotations
@@ -13,42 +11,32 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from resources.runpod_control import BILLING_LAG_S, Bill, ControlClient
+from resources.gpu.backends.runpod.ids import NEVER_LEARNED, POD, parse
+from resources.runpod_control import Bill, ControlClient
+from ryla_assets.studio.blocks import AFTER_S, BEFORE_S, Block, compared, endpoint_id
 from ryla_assets.studio.ledger import books_of
 from ryla_assets.studio.studio import Studio
 
 if TYPE_CHECKING:
-    from resources.gpu.books import Hour
     from resources.gpu.ledger import Attempt
     from ryla_assets.settings import Settings
 
 DAY_S, HOUR_S = 86_400.0, 3_600.0
-POD = "pod"  # endpoint id of attempts that ran on a pod of their own; their bills are asked by pod
-MOST_PODS = 50  # of which a bill is asked: one question each, and 60 a minute are allowed
-ROUNDING_USD = 0.01  # bills are in cents
-
+REACH_S = DAY_S  # a block that began up to so long before what was asked for is compared as a whole
+BACKEND = "runpod"  # whose attempts are billed
 
 BillOf = Callable[[Sequence[str], float, float], Bill]  # endpoint ids, since, until
 
 
 @dataclass(frozen=True)
-class ComparedHour:
-    """One endpoint's hour, booked and billed; `unreconciled` says why the two cannot be compared yet, if so."""
-
-    endpoint: str
-    start: float
-    booked_usd: float
-    billed_usd: float | None
-    unreconciled: str = ""
-
-
-@dataclass(frozen=True)
 class Drift:
-    """How far booked and billed are apart; both sums are of the hours that can be compared, None without any."""
+    """How far booked and billed are apart, in USD, over the blocks that can be compared; None without any."""
 
-    hours: list[ComparedHour] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     booked_usd: float | None = None
+    presumed_usd: float | None = None  # part of what is booked: the most that it can have cost, since nobody could say
     billed_usd: float | None = None
+    explained: float | None = None  # share of the bill that bookings of the same block cover, 0..1; None: no bill
     note: str = ""
 
     @property
@@ -57,19 +45,14 @@ class Drift:
         return None if self.booked_usd is None or self.billed_usd is None else self.booked_usd - self.billed_usd
 
     @property
-    def share(self) -> float | None:
-        """The drift as a share of the bill; None where nothing was billed."""
-        return None if self.usd is None or not self.billed_usd else self.usd / self.billed_usd
-
-    @property
-    def underbooked(self) -> bool:
-        """True where more was billed than the ledger knows of: that must never be."""
-        return self.usd is not None and self.usd < -ROUNDING_USD
+    def underbooked(self) -> list[Block]:
+        """Where more was billed than the ledger knows of: that must never be."""
+        return [block for block in self.blocks if block.missing_usd > 0]
 
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What was settled now, what stays unknown, and the bill beside the books."""
+    """What was settled now, what stays unknown (the dearest first), and the bill beside the books."""
 
     settled: list[Attempt]
     unknown: list[Attempt]
@@ -88,66 +71,69 @@ def reconcile(studio: Studio, *, since: float | None = None, bill_of: BillOf | N
 
 
 def drift(studio: Studio, *, since: float | None = None, bill_of: BillOf | None = None) -> Drift:
-    """The ledger beside the bill since then (default: of the last 24 hours)."""
-    if studio.runner.backend.name != "runpod":
+    """The ledger beside the bill since then (default: of the last 24 hours).
+
+    The bill is asked of every endpoint that the ledger or the settings know, so that a stranger's use of one is told.
+    """
+    if studio.runner.backend.name != BACKEND:
         return Drift(note=f"The {studio.runner.backend.name} backend sends no bill: there is nothing to compare with.")
     books = books_of(studio)
     now = books.clock()
-    begun = (now - DAY_S if since is None else since) // HOUR_S * HOUR_S
-    booked, busy = books.hours(since=begun), books.open_since()
-    ids = sorted({_id(hour.endpoint) for hour in booked} | {_id(endpoint) for endpoint in busy})
-    bill = (bill_of or _bill_of(studio))(ids, begun, now)
-    return summed(compare(booked, bill, busy, now=now), bill.unreconciled)
+    begun = min(now, now - DAY_S if since is None else since) // HOUR_S * HOUR_S
+    earliest = begun - REACH_S
+    spans = books.spans(backend=BACKEND, since=earliest, before_s=BEFORE_S, after_s=AFTER_S)
+    ids = {endpoint_id(span.endpoint) for span in spans} | _configured(studio.settings)
+    bill = (bill_of or _bill_of(studio))(sorted(ids), earliest, now)
+    blocks = compared(spans, bill.lines, since=earliest, now=now)
+    return summed([block for block in blocks if block.end > begun], bill.unreconciled)
 
 
-def compare(booked: Sequence[Hour], bill: Bill, open_since: dict[str, float], *, now: float) -> list[ComparedHour]:
-    """Booked and billed hours side by side, oldest first, each marked where it cannot be compared yet."""
-    busy = {_id(endpoint): at for endpoint, at in open_since.items()}
-    ours: dict[tuple[float, str], float] = {}
-    for hour in booked:
-        key = (hour.start, _id(hour.endpoint))
-        ours[key] = ours.get(key, 0.0) + hour.cost_usd
-    theirs: dict[tuple[float, str], float] = {}
-    for line in bill.lines:
-        key = (line.hour.timestamp() // HOUR_S * HOUR_S, line.resource)
-        theirs[key] = theirs.get(key, 0.0) + line.usd
-    return [
-        ComparedHour(key[1], key[0], ours.get(key, 0.0), theirs.get(key), _why_not(key, theirs, busy, now))
-        for key in sorted(ours | theirs)
-    ]
-
-
-def _why_not(key: tuple[float, str], theirs: dict[tuple[float, str], float], busy: dict[str, float], now: float) -> str:
-    start, endpoint = key
-    if now < start + HOUR_S + BILLING_LAG_S:
-        return "the bill may still change"
-    if key not in theirs:
-        return "the bill says nothing of it"
-    if busy.get(endpoint, now) < start + HOUR_S:
-        return "an open attempt ran in it"
-    return ""
-
-
-def summed(hours: list[ComparedHour], doubt: str = "") -> Drift:
-    """The sums over all hours that can be compared, in words too."""
-    known = [hour for hour in hours if not hour.unreconciled]
-    left = f" {len(hours) - len(known)} hours are unreconciled." if len(known) < len(hours) else ""
-    left += f" {doubt[:1].upper()}{doubt[1:]}." if left and doubt else ""
+def summed(blocks: list[Block], doubt: str = "") -> Drift:
+    """The sums over all blocks that can be compared, in words too; `doubt` is what the bill says of itself."""
+    known = [block for block in blocks if not block.unreconciled]
+    left = ""
+    if rest := len(blocks) - len(known):
+        left = f" {rest} of {len(blocks)} stretches of hours are unreconciled."
+        left += f" {doubt[:1].upper()}{doubt[1:]}." if doubt else ""
     if not known:
-        return Drift(hours, note=f"Nothing can be compared yet.{left}" if left else "Nothing was booked or billed.")
-    made = Drift(hours, sum(h.booked_usd for h in known), sum(h.billed_usd or 0.0 for h in known))
-    share = "" if made.share is None else f", {made.share:+.1%}"
-    verdict = "more was billed than is booked" if made.underbooked else "all that was billed is booked"
-    numbers = f"Booked ${made.booked_usd:.4f}, billed ${made.billed_usd:.4f} (${made.usd:+.4f}{share})"
-    return replace(made, note=f"{numbers} in {len(known)} hours: {verdict}.{left}")
+        return Drift(blocks, note=f"Nothing can be compared yet.{left}" if left else "Nothing was booked or billed.")
+    booked, presumed = sum(b.booked_usd for b in known), sum(b.presumed_usd for b in known)
+    billed = sum(b.billed_usd or 0.0 for b in known)
+    explained = sum(min(b.booked_usd, b.billed_usd or 0.0) for b in known) / billed if billed else None
+    made = Drift(blocks, booked, presumed, billed, explained)
+    return replace(made, note=f"{_sums(made)} {_verdict(made)}{left}")
+
+
+def _sums(drift: Drift) -> str:
+    of_it = f" (${drift.presumed_usd:.4f} of it presumed)" if drift.presumed_usd else ""
+    return f"Booked ${drift.booked_usd:.4f}{of_it}, billed ${drift.billed_usd:.4f}."
+
+
+def _verdict(drift: Drift) -> str:
+    if not drift.underbooked:
+        return "All that was billed is booked."
+    wrong = drift.underbooked
+    places = [f"${b.missing_usd:.4f} at {b.endpoint} from {_hour(b.start)} to {_hour(b.end)}" for b in wrong]
+    more = f" and in {len(places) - 3} more stretches" if len(places) > 3 else ""
+    share = "" if drift.explained is None else f" {drift.explained:.1%} of the bill is explained."
+    return f"More was billed than is booked: {', '.join(places[:3])}{more} (UTC).{share}"
+
+
+def _hour(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M")
+
+
+def _configured(settings: Settings) -> set[str]:
+    purposes = ("image", "nsfw", "training", "fallback")
+    return {one for purpose in purposes if (one := getattr(settings, f"runpod_{purpose}_endpoint_id"))}
 
 
 def _bill_of(studio: Studio) -> BillOf:
-    """RunPod's own bill, by the control API; pods of ours as one endpoint called POD."""
+    """RunPod's own bill, by the control API; pods of ours as one endpoint, as attempts on pods have it."""
 
     def read(ids: Sequence[str], since: float, until: float) -> Bill:
-        pods = books_of(studio).remote_ids(POD, since=since, limit=MOST_PODS) if POD in ids else []
-        names = [name.split("/")[1] for name in pods if name.count("/") > 1]
+        pods = books_of(studio).remote_ids(POD, since=since - AFTER_S) if POD in ids else []
+        names = [job.job for name in pods if (job := parse(name)) and job.job != NEVER_LEARNED]
         return asyncio.run(_asked(studio.settings, [one for one in ids if one != POD], names, since, until))
 
     return read
@@ -158,10 +144,5 @@ async def _asked(settings: Settings, ids: Sequence[str], pods: Sequence[str], si
     async with ControlClient(settings.runpod_control_url, settings.runpod_api_key.get_secret_value()) as control:
         endpoints, ours = await control.billed(ids, start, end), await control.billed_pods(pods, start, end)
     lines = (*endpoints.lines, *(replace(line, resource=POD) for line in ours.lines))
-    doubts = [endpoints.unreconciled, ours.unreconciled if pods else ""]
-    return Bill(lines, "; ".join(dict.fromkeys(filter(None, doubts))))
-
-
-def _id(endpoint: str) -> str:
-    """The endpoint's id: the last part of where an attempt was sent."""
-    return endpoint.rstrip("/").rsplit("/", 1)[-1]
+    doubts = dict.fromkeys(filter(None, (endpoints.unreconciled, ours.unreconciled)))
+    return Bill(lines, "; ".join(doubts))

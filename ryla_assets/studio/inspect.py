@@ -216,7 +216,7 @@ def _origin(studio: Studio, known: list[Named]) -> Origin:
     first = min(known, key=lambda one: one.picture.rejected)
     why_not, gates = _judged(studio, first)
     if first.picture.rejected:
-        why_not = {"shot": "an earlier take of its shot, which was re-rolled", **why_not}
+        why_not = {"shot": "refused by its gates, or re-rolled and another take of its shot kept", **why_not}
     return Origin(
         character=first.character,
         asset=first.asset,

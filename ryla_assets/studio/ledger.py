@@ -7,11 +7,13 @@ Belongs here: the decisions (what is an orphan, which hours of a bill can be com
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resources.gpu.errors import BackendUnavailable, GpuError
+from resources.storage import StorageError
 from ryla_assets.domain.errors import InputError, Refused
 from ryla_assets.domain.images import TrainingTicket
 from ryla_assets.studio.studio import Studio
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 FOREIGN_AFTER_S = 600.0  # an attempt's age, if its run is unknown to Dagster: deleted, or another deployment's
 LOOK_AT = 2_000  # left-alone attempts that a sweep reads: the most that one process is built to follow
-STOP_AT_ONCE = 25  # attempts that a sweep stops: one call each, inside a sensor's 60 s
+STOP_AT_ONCE = 25  # attempts that a sweep stops: one call each
+STOP_S, SETTLE_S = 20.0, 20.0  # seconds for either half of a sweep: both are inside a sensor's 60 s
 
 EndedRuns = Callable[[Sequence[str]], Mapping[str, str]]  # run ids -> how each ended one ended: see ENDS
 ENDS = ("succeeded", "failed", "canceled", "gone")
@@ -37,6 +40,7 @@ class Swept:
     state: str  # of the attempt afterwards; still an open one where it could not be stopped
     cost_usd: float
     trouble: str = ""
+    silent: bool = False  # the backend did not answer
 
 
 def books_of(studio: Studio) -> Books:
@@ -55,14 +59,21 @@ def attempt_named(studio: Studio, name: str) -> Entry:
 
     if len(name) < MIN_PREFIX:
         raise InputError(
-            f"an id needs at least {MIN_PREFIX} characters.", field="job", value=name, way_out="See ryla jobs list."
+            f"{name!r} is too short: an id needs at least {MIN_PREFIX} characters.",
+            field="job",
+            value=name,
+            way_out="See ryla jobs list.",
         )
     found = books_of(studio).found(name.lower())
     if not found:
-        raise InputError("no attempt or job begins with it.", field="job", value=name, way_out="See ryla jobs list.")
+        raise InputError(
+            f"no attempt or job begins with {name!r}.", field="job", value=name, way_out="See ryla jobs list."
+        )
     if len({entry.attempt.fingerprint for entry in found}) > 1:
         ids = ", ".join(entry.attempt.id for entry in found[:3])
-        raise InputError(f"several begin with it: {ids}.", field="job", value=name, way_out="Give more of the id.")
+        raise InputError(
+            f"several begin with {name!r}: {ids}.", field="job", value=name, way_out="Give more of the id."
+        )
     return found[0]
 
 
@@ -109,13 +120,27 @@ def orphans(studio: Studio, ended_runs: EndedRuns) -> list[tuple[Entry, str]]:
 def sweep(studio: Studio, ended_runs: EndedRuns, *, limit: int = STOP_AT_ONCE) -> list[Swept]:
     """Stop orphans (at most `limit`), taking what is paid for, and settle what dead processes left open.
 
-    Machines that were rented for one attempt and outlived it are given back.
+    Machines that were rented for one attempt and outlived it are given back. Each of the three is done whatever became
+    of the others; what could not be done now is left to the next sweep.
     """
-    swept = [_stop(studio, entry, why) for entry, why in orphans(studio, ended_runs)[:limit]]
-    with contextlib.suppress(BackendUnavailable):  # nothing is known, nothing concluded: the next sweep asks again
-        studio.runner.settle_open(limit=limit)
+    swept = _stopped(studio, orphans(studio, ended_runs)[:limit])
+    with contextlib.suppress(GpuError, StorageError):  # nothing is known, nothing concluded
+        studio.runner.settle_open(within_s=SETTLE_S)
+    with contextlib.suppress(GpuError, StorageError):
         for machine in studio.runner.sweep():
             studio.caller.tell(f"Gave back {machine}: the attempt that it was rented for is over.")
+    return swept
+
+
+def _stopped(studio: Studio, found: Sequence[tuple[Entry, str]]) -> list[Swept]:
+    """One after the other, until there is no more time; while the backend is silent the others need not wait for it."""
+    until, swept = time.monotonic() + STOP_S, []
+    for entry, why in found:
+        if time.monotonic() > until:
+            break
+        swept.append(_stop(studio, entry, why))
+        if swept[-1].silent:
+            break
     return swept
 
 
@@ -135,10 +160,10 @@ def _awaited(studio: Studio, entry: Entry, end: str) -> bool:
 
 
 def _stop(studio: Studio, entry: Entry, why: str) -> Swept:
-    trouble = ""
+    trouble, silent = "", False
     try:
         studio.runner.cancel(entry.attempt.id, why=why)
-    except GpuError as error:  # it stays open and in the ledger: the next sweep tries again
-        trouble = str(error)
+    except (GpuError, StorageError) as error:  # it stays open and in the ledger: the next sweep tries again
+        trouble, silent = str(error), isinstance(error, BackendUnavailable)
     now = studio.runner.ledger.attempt(entry.attempt.id)
-    return Swept(now.id, entry.label, why, now.state, now.cost_usd, trouble)
+    return Swept(now.id, entry.label, why, now.state, now.cost_usd, trouble, silent)

@@ -155,7 +155,7 @@ def take_weights(studio: Studio, ticket: TrainingTicket) -> LoraArtifact | None:
         dataset_hash=ticket.dataset_hash,
         job=ticket.job,
         parents=(name_of(ticket),),
-        timing=timing([result]),
+        timing=timing(studio.runner.ledger, [result.fingerprint]),
     )
 
 

@@ -30,6 +30,7 @@ from workflows.models import model_files
 
 if TYPE_CHECKING:
     from resources.gpu.backend import Backend
+    from resources.gpu.errors import OutputRejected
     from resources.gpu.job import Job
     from resources.gpu.ledger import Attempt
     from resources.gpu.runner import JobResult, Runner
@@ -46,6 +47,14 @@ def run(studio: Studio, plan: Sequence[PlannedJob], *, backend: Backend | None =
     for planned in plan:
         admit(studio, planned, runner.backend)
     return _run(studio, runner, plan)
+
+
+def answers(studio: Studio, plan: Sequence[PlannedJob]) -> list[JobResult | OutputRejected]:
+    """As `run`; where every picture of a job was refused when it arrived, that is its answer."""
+    for planned in plan:
+        admit(studio, planned, studio.runner.backend)
+    jobs = [planned.job for planned in plan]
+    return studio.runner.answers(jobs, run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress)
 
 
 def submit(studio: Studio, planned: PlannedJob) -> Attempt | JobResult:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from resources.gpu.backend import Backend
@@ -18,12 +18,14 @@ from resources.gpu.job import InputFile, Job, OutputSpec
 from ryla_assets.domain.costs import Capacity
 from ryla_assets.domain.costs import plan as best_plan
 from ryla_assets.domain.errors import Refused, TooEarly
+from ryla_assets.domain.redraw import PLAIN, Drawing
 from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.build import PromptText
 from ryla_assets.registry.records import Request
 from ryla_assets.studio.lineage import named_by_content
 from ryla_assets.studio.studio import Studio
+from workflows.precision import LOADER, in_fp32
 from workflows.versions import WORKFLOW_VERSIONS
 
 IDENTITY_WEIGHT = 0.95  # PuLID's hold on the face in a sheet, as in the original product's graph
@@ -42,6 +44,7 @@ class Frame:
     width: int
     height: int
     prefix: str
+    drawing: Drawing = PLAIN
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,21 @@ def frame(
     *,
     take: int,
     fixed_seed: int | None = None,
+    drawing: Drawing = PLAIN,
 ) -> Frame:
     """Fix seed, size and name of one picture."""
     width, height = shot.size(studio.settings.image_px)
     number = fixed_seed if fixed_seed is not None else seed(character, stage, shot.id, take)
     prefix = f"{character}/{stage.replace('_', '-')}-{take}-{shot.id}"
-    return Frame(shot, text, take, number, width, height, prefix)
+    return Frame(shot, text, take, number, width, height, prefix, drawing)
+
+
+def alike(frames: Sequence[Frame], trait: Callable[[Drawing], Hashable]) -> list[list[Frame]]:
+    """The frames in groups that one graph can draw: those whose `trait` is the same, in the order of the first."""
+    groups: dict[Hashable, list[Frame]] = {}
+    for one in frames:
+        groups.setdefault(trait(one.drawing), []).append(one)
+    return list(groups.values())
 
 
 def image_job(
@@ -150,7 +162,7 @@ def image_job(
     inputs: Sequence[InputFile] = (),
     rating: Literal["sfw", "nsfw"] = "sfw",
 ) -> PlannedJob:
-    """One graph as a job, with the records of its pictures."""
+    """One graph as a job, with the records of its pictures; `frames` are alike in their precision."""
     job = Job(
         kind="image",
         request=prompt,
@@ -160,6 +172,8 @@ def image_job(
         owner=owner,
         rating=rating,
     )
+    if any(f.drawing.fp32_vae for f in frames):
+        job = _in_fp32(studio, job)
     records = {
         f.prefix: {
             "name": f"{f.shot.id}.png",
@@ -180,6 +194,15 @@ def image_job(
         for f in frames
     }
     return PlannedJob(job, records)
+
+
+def _in_fp32(studio: Studio, job: Job) -> Job:
+    """The job decoded in 32 bits, where the backend takes such a graph; else as it is."""
+    exact = replace(job, request=in_fp32(job.request))
+    if not studio.runner.backend.problems(exact):
+        return exact
+    studio.caller.tell(f"{job.label}: the backend lacks {LOADER}, so only the seed changes.")
+    return job
 
 
 def spread(frames: Sequence[Frame], backend: Backend) -> list[list[Frame]]:

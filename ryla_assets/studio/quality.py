@@ -19,7 +19,7 @@ from ryla_assets.domain.quality import Finding, duplicates, findings, repeat
 from ryla_assets.studio.faces import faces_of, look_ahead
 from ryla_assets.studio.studio import Studio, name_of
 
-MEASURES = "quality/1"  # raise it when `resources.quality` measures other numbers of the same pixels
+MEASURES = "quality/2"  # raise it when `resources.quality` measures other numbers of the same pixels
 EARLIER = 3  # takes of an asset whose pictures are compared with a new one; more would be read at every check
 
 
@@ -79,13 +79,17 @@ def rows(seen: Sequence[Seen]) -> list[dict[str, Any]]:
 
 
 def _look(studio: Studio, record: ImageRecord) -> Seen:
+    if not record.stored:
+        return Seen(record, None, None, [Finding("unreadable", record.refused)])
     try:
         faces = faces_of(studio, record)
         quality = _measured(studio, record, faces[0].box if faces else None)
     except (ObjectMissing, ObjectCorrupt, images.ImageRejected) as error:
         return Seen(record, None, None, [Finding("unreadable", str(error))])
     told = {name: value for name, value in quality.as_dict().items() if name != "phash"}
-    return Seen(record, quality, len(faces), findings(**told, faces=len(faces), expects_face=record.expects_face))
+    asked = (record.width, record.height)
+    found = findings(**told, asked=asked, faces=len(faces), expects_face=record.expects_face)
+    return Seen(record, quality, len(faces), found)
 
 
 def _measured(studio: Studio, record: ImageRecord, box: tuple[int, int, int, int] | None) -> Quality:

@@ -1,12 +1,15 @@
 """Re-rolls: a shot that fails its gates is drawn again, within rounds and a budget, and nothing drawn is thrown away.
 
-Belongs here: which shots fail, whether another round is worth its money, which take of a shot is kept. How a shot is
-drawn is its stage's (`redraw`); what the set is worth in the end is for the gates to say.
+Belongs here: which shots fail, whether another round is worth its money, which take of a shot is kept. What a round
+changes is `domain.redraw`'s, how a shot is drawn its stage's (`redraw`); what the set is worth in the end is for the
+gates to say.
 
 A round is drawn for all shots that fail or not at all: while one of them fails, the set is refused and the money of the
-others is lost. All rounds together draw at most RYLA_REROLL_BUDGET_SHARE of what the first one drew, rounded up to a
-picture (a picture of a re-roll costs what one of the first round did); where more than that fails it is not chance, and
-drawing again would not help. A round that was planned is taken up again whatever the settings say by now: it is paid.
+others is lost. All rounds together ask for at most RYLA_REROLL_BUDGET_SHARE of the pictures of the first one, rounded
+up (a picture of a re-roll costs what one of the first round did); what came back refused, or not at all, counts like
+any other. Where more than that fails it is not chance, and drawing again would not help. Money has limits of its own:
+RYLA_DAILY_BUDGET_USD and its kin. A round that was planned is taken up again whatever the settings say by now: it is
+paid.
 """
 
 from __future__ import annotations
@@ -16,18 +19,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from resources.gpu.errors import JobFailed, OverBudget
+from resources.gpu.errors import JobCancelled, JobFailed, OutputRejected, OverBudget, Retry
 from ryla_assets.domain.identity import ImageScore
-from ryla_assets.domain.images import ImageRecord, ImageSet
+from ryla_assets.domain.images import ImageRecord, ImageSet, Timing
+from ryla_assets.domain.redraw import Drawing, Fault, Route, redrawn_as
 from ryla_assets.registry.records import Request
 from ryla_assets.studio.faces import Original, score_image
 from ryla_assets.studio.likeness import compared
 from ryla_assets.studio.plans import REROLLS, PlannedJob, plan_once
 from ryla_assets.studio.quality import Seen, look_at
-from ryla_assets.studio.rendering import render, together
+from ryla_assets.studio.rendering import answered, fingerprints, render, timing, together
 from ryla_assets.studio.studio import Studio
 
-WEIGHT_STEP = 0.05  # PuLID's hold grows by this much a round where the face was another one
+GIVEN_UP = "refused"  # state of a round's request: what its jobs return cannot be used, so it is never sent again
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Verdict:
     """What the gates say about one picture; `why` is empty if it holds."""
 
     why: str
-    other_person: bool  # it shows one person, and that is not the character
-    rank: tuple[bool, int, float]  # smaller is better: holds, fewer faults, nearer
+    fault: Fault  # what a re-roll may do something about
+    rank: tuple[bool, bool, int, float]  # smaller is better: holds, can be looked at, fewer faults, nearer
 
     @property
     def holds(self) -> bool:
@@ -44,33 +48,39 @@ class Verdict:
         return not self.why
 
 
+@dataclass(frozen=True)
+class Round:
+    """What became of a round: its pictures, what it cost, how many were asked for; `last`: no other one comes now."""
+
+    images: list[ImageRecord]
+    timing: Timing
+    asked: int
+    last: bool = False
+
+
 Redraw = Callable[[Mapping[str, Verdict], int], list[PlannedJob]]  # failed shots, number of the round -> jobs
 Against = tuple[list[float], Original | None] | None  # whose face is asked for; None: nobody's
 
 
-def reroll(studio: Studio, request: Request, first: ImageSet, redraw: Redraw) -> ImageSet:
+def reroll(studio: Studio, request: Request, first: ImageSet, redraw: Redraw | None) -> ImageSet:
     """The set with the better take of each shot that failed; the other takes are its `rejected`, each with its reason.
 
-    A picture that is kept though it fails says so too (`refused`).
+    A picture that is kept though it fails says so too (`refused`). `redraw` None: nothing is drawn, only that is said.
     """
     against = compared(studio, first) if first.parents else None
     kept, verdicts = first, judged(studio, first, against)
-    drawn = 0
-    for number in range(1, studio.settings.rerolls + 1):
+    asked = 0
+    for number in range(1, studio.settings.rerolls + 1 if redraw else 1):
         failed = {shot: verdict for shot, verdict in verdicts.items() if not verdict.holds}
-        if not failed or not _worth_it(studio, request, first, number, drawn, failed):
+        if redraw is None or not failed or not _worth_it(studio, request, first, number, asked, failed):
             break
-        again = _request(studio, request, number)
-        try:
-            plan = plan_once(studio, again, partial(redraw, failed, number))
-            images, timing = render(studio, plan)
-        except (JobFailed, OverBudget) as error:
-            studio.caller.tell(f"Re-roll {number} was not made, the takes before it hold: {error}")
-            break
-        drawn += len(images)
-        kept = _better(studio, kept, images, verdicts, against)
-        kept = kept.model_copy(update={"timing": together(kept.timing, timing)})
+        drawn = _draw(studio, _request(studio, request, number), partial(redraw, failed, number), number)
+        asked += drawn.asked
+        kept = _better(studio, kept, drawn.images, verdicts, against)
+        kept = kept.model_copy(update={"timing": together(kept.timing, drawn.timing)})
         verdicts = judged(studio, kept, against)
+        if drawn.last:
+            break
     return kept.model_copy(update={"images": tuple(_told(one, verdicts[one.shot]) for one in kept.images)})
 
 
@@ -91,14 +101,40 @@ def redrawn(manifest: ImageSet) -> list[ImageRecord]:
 
 
 def cost_per_accepted(manifest: ImageSet) -> float | None:
-    """USD of all rounds per picture that nothing refuses; None where all are refused."""
-    accepted = sum(not record.refused for record in manifest.images)
-    return manifest.timing.cost_usd / accepted if accepted else None
+    """USD of all attempts in all rounds per picture that nothing refuses; None where all are refused."""
+    return manifest.timing.cost_usd / len(manifest.good) if manifest.good else None
 
 
-def stronger(weight: float, number: int) -> float:
-    """PuLID's hold on the face in round `number` for a shot that showed somebody else: a little more, at most 1."""
-    return min(1.0, round(weight + WEIGHT_STEP * number, 2))
+def drawing_of(first: Drawing, shot: str, failed: Mapping[str, Verdict] | None, route: Route, number: int) -> Drawing:
+    """How a stage draws a shot: as `first`, or in round `number` as the shot's failure asks for."""
+    return redrawn_as(first, failed[shot].fault, route, number) if failed else first
+
+
+def _draw(studio: Studio, request: Request, plan: Callable[[], list[PlannedJob]], number: int) -> Round:
+    """Draw a round. If a job of it fails for good it is given up; if it was interrupted it is the last one now.
+
+    What of it came is used either way, and all that it cost is told. What was interrupted (no money, a lost worker, a
+    job that somebody cancelled) is taken up when the stage runs again.
+    """
+    planned = plan_once(studio, request, plan)
+    asked, last = sum(len(one.job.outputs) for one in planned), False
+    if request.state != GIVEN_UP:
+        try:
+            return Round(*render(studio, planned), asked)
+        except (JobFailed, OverBudget) as error:
+            studio.caller.tell(f"Re-roll {number} failed, the takes before it hold: {error}")
+            last = _is_interrupted(error)
+            if not last:
+                studio.registry.finish_request(request.id, GIVEN_UP)
+    images, _ = render(studio, answered(studio, planned))
+    return Round(images, timing(studio.runner.ledger, fingerprints(studio, planned)), asked, last)
+
+
+def _is_interrupted(error: JobFailed | OverBudget) -> bool:
+    """Whether the same jobs may well succeed another time; a worker that returns something else will do it again."""
+    if isinstance(error, OutputRejected):
+        return False
+    return isinstance(error, JobCancelled) or error.retry is not Retry.PERMANENT
 
 
 def _verdict(seen: Seen, score: ImageScore | None) -> Verdict:
@@ -111,21 +147,27 @@ def _verdict(seen: Seen, score: ImageScore | None) -> Verdict:
         reasons.append(score.reason.replace("_", " "))
     return Verdict(
         why="; ".join(reasons),
-        other_person=score is not None and score.reason == "distance",
-        rank=(bool(reasons), len(seen.refusals), far if score is not None else 0.0),
+        fault=_fault(seen, score),
+        rank=(bool(reasons), seen.quality is None, len(seen.refusals), far if score is not None else 0.0),
     )
 
 
+def _fault(seen: Seen, score: ImageScore | None) -> Fault:
+    if any(finding.code == "blank" for finding in seen.refusals):
+        return "blank"
+    return "other_person" if score is not None and score.reason == "distance" else "other"
+
+
 def _worth_it(
-    studio: Studio, request: Request, first: ImageSet, number: int, drawn: int, failed: Mapping[str, Verdict]
+    studio: Studio, request: Request, first: ImageSet, number: int, asked: int, failed: Mapping[str, Verdict]
 ) -> bool:
     """Whether the round is drawn; one that was planned earlier always is."""
     told = "; ".join(f"{shot}: {verdict.why}" for shot, verdict in failed.items())
     known = studio.registry.request(_name(request, number))
     most = math.ceil(studio.settings.reroll_budget_share * len(first.images))
-    if (known is None or known.plan is None) and drawn + len(failed) > most:
+    if (known is None or known.plan is None) and asked + len(failed) > most:
         studio.caller.tell(
-            f"No re-roll of {request.id}: {len(failed)} of {len(first.images)} shots fail and {most - drawn} may be "
+            f"No re-roll of {request.id}: {len(failed)} of {len(first.images)} shots fail and {most - asked} may be "
             f"drawn again (RYLA_REROLL_BUDGET_SHARE). {told}"
         )
         return False

@@ -7,6 +7,7 @@ from functools import partial
 
 from ryla_assets.domain.errors import InputError, NotAccepted
 from ryla_assets.domain.images import ImageRecord, ImageSet
+from ryla_assets.domain.redraw import Drawing
 from ryla_assets.domain.shots import sheet_shots
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio import texts
@@ -18,6 +19,7 @@ from ryla_assets.studio.plans import (
     REROLLS,
     Frame,
     PlannedJob,
+    alike,
     drawn_input,
     frame,
     image_job,
@@ -27,7 +29,7 @@ from ryla_assets.studio.plans import (
     take_for,
 )
 from ryla_assets.studio.rendering import render
-from ryla_assets.studio.reroll import Verdict, reroll, stronger
+from ryla_assets.studio.reroll import Verdict, drawing_of, reroll
 from ryla_assets.studio.review import demand_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.character_sheet import SheetImage, character_sheet
@@ -99,25 +101,26 @@ def _plan(
     failed: Mapping[str, Verdict] | None,
     number: int,
 ) -> list[PlannedJob]:
-    """All shots, or in a re-roll those that failed: the face is held a little more where it was another one."""
-    weight = float(request.body["identity_weight"])
-    shots = [shot for shot in sheet_shots(int(request.body["count"])) if failed is None or shot.id in failed]
-    weights = {
-        shot.id: stronger(weight, number) if failed and failed[shot.id].other_person else weight for shot in shots
-    }
-    take = request.take * REROLLS + number
-    text = {shot.id: texts.prompt(studio, who, shot, stage=STAGE) for shot in shots}
-    frames = [frame(studio, who.id, STAGE, shot, text[shot.id], take=take) for shot in shots]
+    """All shots, or in a re-roll those that failed."""
+    first = Drawing(weight=float(request.body["identity_weight"]), start=SheetImage.start_at)
+    frames = []
+    for shot in sheet_shots(int(request.body["count"])):
+        if failed is None or shot.id in failed:
+            text = texts.prompt(studio, who, shot, stage=STAGE)
+            how = drawing_of(first, shot.id, failed, "sheet", number)
+            take = request.take * REROLLS + number
+            frames.append(frame(studio, who.id, STAGE, shot, text, take=take, drawing=how))
     label = f"{who.id}/{STAGE}/{request.take}" + (f" re-roll {number}" if number else "")
-    groups = spread(frames, studio.runner.backend)
-    return [_job(studio, group, base.images[0], weights, label, who.id) for group in groups]
+    backend, jobs = studio.runner.backend, []
+    for group in alike(frames, lambda how: how.fp32_vae):
+        jobs += [_job(studio, part, base.images[0], label, who.id) for part in spread(group, backend)]
+    return jobs
 
 
 def _job(
     studio: Studio,
     frames: Sequence[Frame],
     reference: ImageRecord,
-    weights: Mapping[str, float],
     label: str,
     owner: str,
 ) -> PlannedJob:
@@ -135,7 +138,8 @@ def _job(
             f.width,
             f.height,
             pose=poses[f.prefix].name,
-            identity_weight=weights[f.shot.id],
+            identity_weight=f.drawing.weight,
+            start_at=f.drawing.start,
         )
         for f in frames
     ]

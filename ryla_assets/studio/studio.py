@@ -163,6 +163,8 @@ class Studio:
         why = self.refusals(asset, character, sha256)
         unjudged = [claim for claim, reason in why.items() if reason == "not yet judged"]
         way_out = f"Make a new take on purpose: materialize {asset} with new_take, or ryla characters regenerate."
+        if asset in IN_ANY_ORDER:
+            way_out = f"Ask for other pictures: ryla generate {character}"
         if "lineage" in why:
             way_out = "Make what it was made from anew, then this."
         if unjudged:
@@ -181,11 +183,11 @@ def name_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) ->
 
 
 def pictures_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> list[Picture]:
-    """The pictures that a set holds, rejected ones too; other manifests make none."""
+    """The stored pictures that a set names, quarantined ones too; other manifests make none."""
     if not isinstance(manifest, ImageSet):
         return []
-    rejected = [Picture(one.sha256, one.pixels_sha256, rejected=True) for one in manifest.rejected]
-    return [*rejected, *(Picture(one.sha256, one.pixels_sha256) for one in manifest.images)]
+    rejected = [Picture(one.sha256, one.pixels_sha256, rejected=True) for one in manifest.quarantined if one.stored]
+    return [*rejected, *(Picture(one.sha256, one.pixels_sha256) for one in manifest.good)]
 
 
 def describe(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:

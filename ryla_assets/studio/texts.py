@@ -26,33 +26,33 @@ from ryla_assets.studio.studio import Studio
 MAX_LIST_BYTES = 4 * 1024 * 1024  # 200,000 names
 
 
-def prompt(studio: Studio, who: Character, shot: Shot, *, stage: str, **words: Any) -> PromptText:
-    """The prompt of one shot, as `build_prompt` makes it of `words`; `stage` is who asks. Errors as `build_prompt`."""
-    with _recorded(studio, place=stage, character=who.id):
+def prompt(studio: Studio, who: Character, shot: Shot, *, stage: str, asked_by: str = "", **words: Any) -> PromptText:
+    """The prompt of one shot, as `build_prompt` makes it of `words`, for a stage. Errors as `build_prompt`."""
+    with recorded(studio, place=stage, character=who.id, who=asked_by):
         return build_prompt(who.config, shot, denied=studio.denied, **words)
 
 
 def caption(studio: Studio, who: Character, shot: Shot, trigger: str, *, stage: str) -> str:
     """The caption of one training picture. Errors as `build_caption`."""
-    with _recorded(studio, place=stage, character=who.id):
+    with recorded(studio, place=stage, character=who.id):
         return build_caption(who.config, shot, trigger, denied=studio.denied)
 
 
 def check(studio: Studio, text: str, *, field: str, place: str, character: str, who: str = "") -> None:
     """Pass a free text about a character, or raise UnsafeText."""
-    with _recorded(studio, place=place, character=character, who=who):
+    with recorded(studio, place=place, character=character, who=who):
         screen(text, field=field, denied=studio.denied)
 
 
 def character_from(studio: Studio, data: Mapping[str, object], *, source: str, who: str = "") -> CharacterSpec:
     """A character's description from outside. Errors as `parse_character`; nothing is added yet."""
-    with _recorded(studio, place="character add", who=who):
+    with recorded(studio, place="character add", who=who):
         return parse_character(data, source=source, denied=studio.denied)
 
 
 def character_file(studio: Studio, path: Path, *, who: str = "") -> CharacterSpec:
     """A character's description from a YAML file. Errors as `load_character`; nothing is added yet."""
-    with _recorded(studio, place="character add", who=who):
+    with recorded(studio, place="character add", who=who):
         return load_character(path, denied=studio.denied)
 
 
@@ -68,7 +68,7 @@ def deny_list(path: Path | None) -> DenyList | None:
     except UnicodeDecodeError:
         raise _unusable(path, "is no UTF-8 text") from None
     found = DenyList.of(lines)
-    if not found.by_first:
+    if not found.names:
         raise _unusable(path, "holds no name" if raw[:1] and len(raw) <= MAX_LIST_BYTES else "is empty or too large")
     return found
 
@@ -83,11 +83,14 @@ def _unusable(path: Path, why: str) -> InputError:
 
 
 @contextmanager
-def _recorded(studio: Studio, *, place: str, character: str | None = None, who: str = "") -> Iterator[None]:
-    """Whatever the screen blocks inside is written down once, and raised on."""
+def recorded(studio: Studio, *, place: str, character: str | None = None, who: str = "") -> Iterator[None]:
+    """Whatever the screen blocks inside is written down, once however many of these it passes, and raised on."""
     try:
         yield
     except UnsafeText as error:
+        if error.recorded:
+            raise
+        error.recorded = True
         caller = studio.caller
         name = who or caller.who or (f"run {caller.run_id}" if caller.run_id else "nobody named")
         studio.registry.keep_block(block_record(error), place=place, who=name, character=character)

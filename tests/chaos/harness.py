@@ -234,13 +234,16 @@ class Seed:
         verdict.wasted_usd = verdict.executed_usd - _useful_usd(attempts, remote, jobs)
 
     def _unreadable(self, named: dict[str, Job]) -> Iterator[str]:
-        """Read every accepted output as a later stage would."""
+        """Read every accepted output as a later stage would; each picture was accepted, or refused by name."""
         store = self.place.store()
-        for fingerprint, outputs in outputs_of(self.engine).items():
+        for fingerprint, (outputs, refused) in outputs_of(self.engine).items():
             job = named[fingerprint]
-            if [output["name"] for output in outputs] != [spec.name for spec in job.outputs]:
-                yield f"{job.label}: its accepted outputs are {[output['name'] for output in outputs]}"
-            for output, spec in zip(outputs, job.outputs, strict=False):
+            wanted = {spec.name: spec for spec in job.outputs}
+            names = [output["name"] for output in outputs]
+            if sorted([*names, *refused]) != sorted(wanted):
+                yield f"{job.label}: its accepted outputs are {names}, refused are {refused}"
+            for output in outputs:
+                spec = wanted[output["name"]]
                 try:
                     data = store.get("images" if spec.media == "image" else "loras", output["sha256"])
                     if spec.media == "image":

@@ -141,11 +141,13 @@ def accepted_now(engine: sa.Engine) -> dict[str, str]:
         return {row[0]: row[1] for row in db.execute(query.where(jobs_table.c.accepted_attempt.is_not(None)))}
 
 
-def outputs_of(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
-    """Fingerprint -> the records of its accepted outputs."""
+def outputs_of(engine: sa.Engine) -> dict[str, tuple[list[dict[str, Any]], list[str]]]:
+    """Fingerprint -> the records of its accepted outputs, and the names of those that were refused beside them."""
+    joined = jobs_table.join(attempts_table, jobs_table.c.accepted_attempt == attempts_table.c.id)
+    columns = (jobs_table.c.fingerprint, jobs_table.c.result, attempts_table.c.refused)
     with reading(engine) as db:
-        rows = db.execute(sa.select(jobs_table.c.fingerprint, jobs_table.c.result))
-        return {row[0]: row[1] for row in rows if row[1]}
+        rows = db.execute(sa.select(*columns).select_from(joined))
+        return {row[0]: (row[1], [one["name"] for one in row[2] or []]) for row in rows if row[1]}
 
 
 def open_attempts(engine: sa.Engine) -> int:

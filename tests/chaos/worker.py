@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from resources.gpu import faultpoints
 from resources.gpu.backends.runpod.assemble import assembled
 from resources.gpu.backends.runpod.backend import Endpoints
-from resources.gpu.errors import BackendUnavailable, GpuError
+from resources.gpu.errors import BackendUnavailable, GpuError, OutputRejected
 from resources.gpu.job import Job
 from resources.gpu.ledger import Ledger
 from resources.gpu.runner import Runner
@@ -143,21 +143,26 @@ def _act(runner: Runner, life: Life, jobs: list[Job]) -> dict[str, str]:
         with contextlib.suppress(BackendUnavailable):
             runner.collect("image")
         return {}
-    told = {}
     try:
-        runner.run(jobs, run_id="chaos-run")
-    except (GpuError, StorageError):
-        if life.ask == "resume":  # the error is the first job's: the others are asked one by one
-            told = {job.fingerprint(runner.backend.profile(job)): _told(runner, job) for job in jobs}
-    return {fingerprint: text for fingerprint, text in told.items() if text}
+        told = [_said(answer) for answer in runner.answers(jobs, run_id="chaos-run")]
+    except (GpuError, StorageError):  # the error is the first job's: the others are asked one by one
+        told = [_told(runner, job) for job in jobs] if life.ask == "resume" else []
+    if life.ask != "resume":
+        return {}
+    names = [job.fingerprint(runner.backend.profile(job)) for job in jobs]
+    return {name: text for name, text in zip(names, told, strict=True) if text}
 
 
 def _told(runner: Runner, job: Job) -> str:
     try:
-        runner.run([job], run_id="chaos-run")
+        return _said(runner.answers([job], run_id="chaos-run")[0])
     except (GpuError, StorageError) as error:
         return str(error)
-    return ""
+
+
+def _said(answer: object) -> str:
+    """Why a job was refused; nothing of one that has a result."""
+    return str(answer) if isinstance(answer, OutputRejected) else ""
 
 
 def _settle(runner: Runner) -> None:

@@ -82,7 +82,7 @@ def ended(backend: Backend, remote_id: str) -> RemoteStatus:
     """Poll until it ends."""
     deadline = time.monotonic() + 20
     while (status := status_of(backend, remote_id)).state not in ENDED:
-        assert time.monotonic() < deadline, ask(backend.diagnose(remote_id))
+        assert time.monotonic() < deadline, ask(backend.diagnose(remote_id, 0.0))
         time.sleep(0.02)
     return status
 
@@ -110,7 +110,7 @@ def test_job_goes_its_way_and_is_billed(
     assert min(status.queue_s, status.cold_s) >= 0
     assert 0 < status.cost_usd <= backend.estimate(wanted).most_usd
     outputs = ask(backend.fetch(remote_id))
-    [record] = accept(wanted, outputs, FileStore(tmp_path), source="algorithmicMedia", tool="test")
+    [record] = accept(wanted, outputs, FileStore(tmp_path), source="algorithmicMedia", tool="test").outputs
     assert (record["name"], record["width"], record["height"]) == ("option-0", 256, 256)
     assert whereabouts(backend, sent.attempt_id, remote_id), "it is found after its end too"
     assert ask(backend.fetch(remote_id)) == outputs, "and fetched more than once"
@@ -124,7 +124,7 @@ def test_every_output_of_a_graph_comes_back_once(
     remote_id = ask(backend.submit(submission(wanted)))
     assert ended(backend, remote_id).state == "succeeded"
     store = FileStore(tmp_path)
-    records = accept(wanted, ask(backend.fetch(remote_id)), store, source="algorithmicMedia", tool="test")
+    records = accept(wanted, ask(backend.fetch(remote_id)), store, source="algorithmicMedia", tool="test").outputs
     assert [record["name"] for record in records] == ["option-0", "option-1", "option-2"]
     assert len({record["pixels_sha256"] for record in records}) == 3
 
@@ -173,7 +173,7 @@ def test_diagnosis_is_a_sentence_about_the_job(backend: Backend, submission: Cal
     """For a person who asks why it does not move; also about a job that nobody knows."""
     remote_id = ask(backend.submit(submission(job())))
     for asked in (remote_id, "never-heard-of"):
-        verdict = ask(backend.diagnose(asked))
+        verdict = ask(backend.diagnose(asked, 0.0))
         name = asked.split("/")[1] if "/" in asked else asked  # of endpoint/job/fingerprint the job
         assert name in f"{verdict.text} {verdict.evidence}"
         assert verdict.text.endswith(".")

@@ -180,7 +180,7 @@ def test_cancelled_prompt_stops() -> None:
         running, waiting = await backend.submit(submission(long)), await backend.submit(submission(long))
         while (await backend.poll([running]))[running].state == "queued":
             await asyncio.sleep(0.05)
-        assert running in (await backend.diagnose(waiting)).text
+        assert running in (await backend.diagnose(waiting, 0.0)).text
         await backend.cancel(waiting)
         await backend.cancel(running)
         return [(await ended(backend, remote_id))[0].state for remote_id in (running, waiting)]

@@ -77,8 +77,9 @@ def test_action_that_is_not_possible_is_not_repeated(scene: Stage) -> None:
     """C4: 409 is an answer; the pod is left as it is until it is deleted."""
     stage = trained(scene, "C4")
     [pod_id] = stage.fake.world.pods.pods
+    path = f"/pods/{pod_id}/action"  # nothing of ours asks for one
     with pytest.raises(ControlProblem) as caught:
-        ask(stage, lambda pods: pods._control.pod_action(pod_id, "stop"))
+        ask(stage, lambda pods: pods._control._asker.ask("POST", path, body={"action": "stop"}))
     assert (caught.value.status, caught.value.retry) == (409, Retry.PERMANENT)
     assert len(stage.fake.faults.log) == 1
     stage.said.append(str(caught.value))

@@ -12,8 +12,12 @@ import pytest
 
 from resources.gpu import faultpoints
 from resources.gpu.backend import Submission
+from resources.gpu.budget import Budgets
+from resources.gpu.ledger import Intent
+from tests.contracts.fake_runpod_client import OPEN, Client
 from tests.contracts.fault_scene import Scene, job
 from tests.contracts.fault_trial import Stage
+from tests.fakes.fake_runpod.fake import FakeRunPod
 from tests.fakes.fake_runpod.server import Server
 
 SLOW = {"queued_s": 4.0, "queued_max_s": 4.0, "head_s": 4.0, "running_min_s": 4.0, "running_max_s": 4.0}
@@ -56,11 +60,27 @@ def test_no_webhook_ever(heard: Callable[..., Scene]) -> None:
     stage.written("W1")
 
 
+def test_webhook_is_delivered_once(receiver: Server, scene: Stage) -> None:
+    """RunPod comes back twice unless it is answered 200: our answer ends it, by its own clock minutes later too."""
+    ledger = scene().ledger
+    row = ledger.open(job(), backend="runpod", profile="p")
+    intent = Intent("runpod", "https://jobs.test/v2/ep1", "me", 60.0, None, 0.01, 0.05, 900.0, 1800.0)
+    attempt = ledger.begin(row.fingerprint, intent, Budgets(1.0))
+    assert attempt is not None
+    with FakeRunPod() as fake:
+        client = Client(fake)
+        client.run(webhook=f"http://127.0.0.1:{receiver.port}/webhooks/runpod/{attempt.id}/{attempt.webhook_token}")
+        fake.clock.advance(300)
+        assert [status for _, _, status in fake.world.webhooks_sent] == [200]
+    assert ledger.attempt(attempt.id).woken_at is not None
+    OPEN.close()
+
+
 def test_webhook_three_times(heard: Callable[..., Scene]) -> None:
     """W2: it wakes a poller that would have slept on; three of them are as good as one."""
     stage = heard()
     played(stage, "W2")
-    assert set(answers(stage)) == {204}
+    assert set(answers(stage)) == {200}
     stage.written("W2")
 
 
@@ -78,7 +98,7 @@ def test_forged_body(heard: Callable[..., Scene]) -> None:
     """W4: whatever it says, only GET /status is believed."""
     stage = heard()
     played(stage, "W4")
-    assert answers(stage) == [204]
+    assert answers(stage) == [200]
     attempt = stage.attempts()[0]
     assert attempt.remote_id is not None
     assert "forged" not in attempt.remote_id
@@ -123,7 +143,7 @@ def test_receiver_that_fails_first(heard: Callable[..., Scene], receiver: Server
     receiver.app = failing  # type: ignore[assignment]
     receiver.start()
     played(stage, "W6")
-    assert answers(stage) == [500, 204]
+    assert answers(stage) == [500, 200]
     stage.written("W6")
 
 
@@ -143,7 +163,7 @@ def test_webhook_for_a_cancelled_job(heard: Callable[..., Scene]) -> None:
             await task
 
     asyncio.run(terminated())
-    assert answers(stage) == [204]
+    assert answers(stage) == [200]
     assert stage.states() == ["cancelled"]
     stage.written("W7")
 

@@ -31,8 +31,8 @@ TRIALS = [
     comfy("R5", "failed", "is not base64", "bad_base64", Retry.TRANSIENT, stage=ONCE),
     comfy("R6", "succeeded"),
     comfy("R7", "failed", "before 5.0.0.*Use runpod/worker-comfyui", "worker_too_old", Retry.PERMANENT),
-    comfy("R9", "failed", "came back blank", "blank", Retry.ELSEWHERE, stage=ONCE),
-    Trial("R9", "failed", "came back blank", 1, "blank", Retry.ELSEWHERE, stage=ONCE, variant="our worker"),
+    comfy("R9", "failed", "came back blank", "blank", Retry.PERMANENT),
+    Trial("R9", "failed", "came back blank", 1, "blank", Retry.PERMANENT, variant="our worker"),
     comfy("R10", "lost", "403; the worker's link to it has expired", "result_expired", Retry.TRANSIENT, stage=ONCE),
     comfy("R11", "lost", "404; .*bucket named after the month", "result_missing", Retry.PERMANENT),
     comfy("R12", "succeeded"),
@@ -92,7 +92,7 @@ def test_answer_for_another_job_is_none(scene: Stage) -> None:
 
 @pytest.mark.parametrize("contract", ["ryla", COMFY])
 def test_half_a_picture_and_a_page_are_refused(scene: Stage, contract: str) -> None:
-    """R8: neither is decoded into anything, and neither is kept."""
+    """R8: neither is decoded into anything, and neither is kept; the next run is answered so without paying."""
     stage = scene(contract=contract)
     stage.install("R8")
     outcome = stage.run()
@@ -100,16 +100,21 @@ def test_half_a_picture_and_a_page_are_refused(scene: Stage, contract: str) -> N
     assert outcome.error.code == "unreadable"
     assert set(stage.states()) == {"failed"}
     assert not [key for key in stage.parts.s3.objects(stage.store) if key.startswith("images")]
+    taken = len(stage.fake.accepted)
+    assert stage.run(runner=stage.another_runner()).error is not None
+    assert len(stage.fake.accepted) == taken == 2
     stage.written("R8", contract.replace("ryla", "our worker"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "blank"])
 def test_rejected_result_does_not_poison_its_job(scene: Stage, damage: str) -> None:
-    """R8, R9 once, with our worker: the next attempt is worked on anew, and accepted."""
-    stage = scene()
+    """R8, R9 once, with our worker: the next attempt is worked on anew, elsewhere if need be, and accepted."""
+    stage = scene(fallback=damage == "blank")
     stage.fake.faults.script("ep1", times=1, damage=damage)
     assert stage.run().results
     assert stage.states() == ["failed", "succeeded"]
+    ran_on = [attempt.endpoint.rpartition("/")[2] for attempt in stage.attempts()]
+    assert ran_on == ["ep1", "ep2" if damage == "blank" else "ep1"], "a blank one is the machine's, half a file is not"
     stage.holds()
 
 

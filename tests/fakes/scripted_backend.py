@@ -11,11 +11,20 @@ import asyncio
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from resources.gpu.backend import Diagnosis, Estimate, Pace, RemoteOutput, RemoteState, RemoteStatus, Submission
+from resources.gpu.backend import (
+    NO_AGES,
+    Diagnosis,
+    Estimate,
+    Pace,
+    RemoteOutput,
+    RemoteState,
+    RemoteStatus,
+    Submission,
+)
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.gpu.job import Job, OutputSpec
 
@@ -69,6 +78,7 @@ class ScriptedBackend:
     self_run: bool = True
     workers: int = 2
     invalid: frozenset[str] = frozenset()  # labels of jobs that `problems` refuses
+    lacks: frozenset[str] = frozenset()  # node classes of graphs that it refuses
     most_usd: float = MOST_USD
     unreachable: bool = False  # every question but submit raises BackendUnavailable
     on_submit: Callable[[], None] = lambda: None  # what happens in between, before the answer
@@ -82,6 +92,7 @@ class ScriptedBackend:
         self.fetches: list[str] = []
         self.diagnoses: list[str] = []
         self.hurried: list[str] = []
+        self.leftovers: dict[str, str] = {}  # fingerprint -> remote id of a result that can be fetched
         self.preflights: list[list[str]] = []
         self.closed: dict[str, BackendUnavailable] = {}  # endpoint -> what its preflight raises
         self._lock = threading.Lock()
@@ -99,8 +110,9 @@ class ScriptedBackend:
         return {"loras": frozenset({"character.safetensors"})}
 
     def problems(self, job: Job) -> list[dict[str, Any]]:
-        """One problem in ComfyUI's shape for each job that is named in `invalid`."""
-        if job.label not in self.invalid:
+        """One problem in ComfyUI's shape for a job that is named in `invalid`, or whose graph has what it `lacks`."""
+        classes = {node.get("class_type") for node in job.request.values()} if job.kind == "image" else set()
+        if job.label not in self.invalid and not classes & self.lacks:
             return []
         return [{"node_id": "7", "class_type": "X", "type": "value_not_in_list", "message": "no", "details": "such"}]
 
@@ -152,7 +164,7 @@ class ScriptedBackend:
             await asyncio.sleep(3600)
         return self._remote_id(submission.attempt_id)
 
-    async def find(self, attempt_id: str, *, claim: str = "", **_: str) -> str | None:
+    async def find(self, attempt_id: str, *, claim: str = "", **_: object) -> str | None:
         """The remote id of an attempt that arrived; nobody sees one that arrived unseen, unless its id is claimed."""
         self._reach()
         remote_id = self._remote_id(attempt_id)
@@ -161,7 +173,12 @@ class ScriptedBackend:
             raise OutcomeUnknown(f"{attempt_id} cannot be looked up.")
         return remote_id if remote_id in self.remotes else None
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """What an attempt that was given up for lost had made all the same, where a test says so."""
+        self._reach()
+        return self.leftovers.get(fingerprint)
+
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """Each job's next state."""
         self._reach()
         with self._lock:
@@ -188,7 +205,7 @@ class ScriptedBackend:
         if remote_id in self.remotes:
             self.remotes[remote_id].cancelled = True
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
         """One sentence."""
         self._reach()
         self.diagnoses.append(remote_id)

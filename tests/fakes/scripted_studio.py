@@ -7,12 +7,12 @@ the business of tests that draw them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from resources.gpu.backend import RemoteOutput
 from resources.identity import Face
-from resources.images import pixels_sha256
+from resources.images import decode, pixels_sha256
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.registry.registry import Gate
 from ryla_assets.studio.base import make_base_images, pick, selected_base_image
@@ -23,6 +23,7 @@ from tests.fakes.scripted_backend import Script, ScriptedBackend, png
 
 IMAGE_PX = 368  # the smallest multiple of 16 at which a medium framing declares a face
 STRANGER = 0.9  # a distance beyond every threshold
+Harm = Literal["blank", "noise", "blurred", "small", "torn", "duplicate", "missing"]
 
 
 def face(distance: float = 0.0, *, width: float = 120.0, score: float = 1.0) -> Face:
@@ -65,9 +66,11 @@ class NamingBackend(ScriptedBackend):
     """A scripted backend that tells the scorer which picture is which: a script may name it before it exists.
 
     Its good pictures are coarse blocks of colour, another for each name: noise costs more to encode than a test to run.
+    Those whose output begins as `harm` says come back damaged.
     """
 
     scorer: ScriptedScorer = field(default_factory=ScriptedScorer)
+    harm: dict[str, Harm] = field(default_factory=dict)  # beginning of an output's name -> what happens to it
 
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """As scripted; names are kept by the pixels' hash."""
@@ -79,7 +82,33 @@ class NamingBackend(ScriptedBackend):
             image = _blocks(spec.name, spec.width, spec.height)
             self.scorer.names[pixels_sha256(image)] = spec.name
             outputs.append(RemoteOutput(f"{spec.name}_00001_.png", png(image)))
-        return outputs
+        return [one for output in outputs for one in self._harmed(output, outputs)]
+
+    def _harmed(self, output: RemoteOutput, outputs: list[RemoteOutput]) -> list[RemoteOutput]:
+        how = next((how for name, how in self.harm.items() if output.name.startswith(name)), None)
+        if how == "missing":
+            return []
+        if how == "duplicate":
+            return [replace(output, data=next(one.data for one in outputs if one is not output))]
+        return [output if how is None else replace(output, data=harmed(output.data, how))]
+
+
+def harmed(data: bytes, how: Harm) -> bytes:
+    """A picture as a broken worker returns it."""
+    import numpy as np
+    from PIL import Image, ImageFilter
+
+    image = decode(data)
+    if how == "torn":
+        return data[: len(data) // 2]
+    if how == "small":
+        return png(image.resize((image.width // 2, image.height // 2)))
+    if how == "blank":
+        return png(Image.new("RGB", image.size))
+    if how == "noise":  # what a latent looks like that was never decoded
+        shape = (image.height, image.width, 3)
+        return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, shape, np.uint8)))
+    return png(image.filter(ImageFilter.GaussianBlur(6)))
 
 
 def _blocks(name: str, width: int, height: int) -> Any:

@@ -312,9 +312,9 @@ def no_requests(character: str) -> bool:
         ("--aspect", "4:3", "aspect: '4:3' is not a known value. Did you mean '2:3'? Choose one of: 1:1, 2:3, 9:16."),
         ("--rating", "adult", "rating: 'adult' is not a known value. Choose one of: sfw, nsfw."),
         ("--method", "magic", "method: 'magic' is not a known value. Choose one of: auto, lora, face_swap."),
-        ("--count", "11", "count: Input should be less than or equal to 10. Correct it and ask again."),
-        ("--count", "0", "count: Input should be greater than or equal to 1. Correct it and ask again."),
-        ("--seed", "-1", "seed: Input should be greater than or equal to 0. Correct it and ask again."),
+        ("--count", "11", "count: Input should be less than or equal to 10 (got 11). Correct it and ask again."),
+        ("--count", "0", "count: Input should be greater than or equal to 1 (got 0). Correct it and ask again."),
+        ("--seed", "-1", "seed: Input should be greater than or equal to 0 (got -1). Correct it and ask again."),
     ],
     ids=lambda value: str(value)[:12],
 )

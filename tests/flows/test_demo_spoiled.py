@@ -5,10 +5,13 @@ It runs once, as a program would run it; a second time in the same home nothing 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from resources import images
 from resources.gpu.backends.preview.spool import Spool
-from ryla_assets.demo_spoiled import COUNT, SPOILINGS
+from ryla_assets.demo_spoiled import COUNT, SPOILINGS, WHO
 
 pytestmark = pytest.mark.flow
 
@@ -73,6 +76,17 @@ def test_batch_ends_accepted_and_says_what_it_cost(ran: tuple[int, dict[str, Any
     assert [stage["accepted"] for stage in content] == [True] * len(SPOILINGS)
     assert sum(len(stage["rejected"]) for stage in content) >= len(SPOILINGS)
     assert all(one["refused"] for stage in content for one in stage["rejected"])
+
+
+def test_damage_costs_whole_jobs_too(ran: tuple[int, dict[str, Any]]) -> None:
+    """Some requests have a job for each picture, so that nothing good came with the blank one; others have fewer."""
+    with contextlib.closing(sqlite3.connect(Path(ran[1]["home"]) / "ryla.db")) as db:
+        labels = [row[0] for row in db.execute("SELECT label FROM gpu_jobs")]
+    first_rounds = Counter(label for label in labels if "/generated_images/" in label and "re-roll" not in label)
+    assert [first_rounds[f"{WHO}/generated_images/{n}"] == COUNT for n in range(1, 6)] == [
+        one.alone for one in SPOILINGS
+    ]
+    assert {one.alone for one in SPOILINGS} == {True, False}
 
 
 def test_contact_sheet_is_marked(ran: tuple[int, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """Nothing that a worker returns is believed before it was checked; what is refused says why."""
 
+import hashlib
 import struct
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from resources import images
-from resources.gpu.accept import accept
+from resources.gpu.accept import Answer, accept
 from resources.gpu.backend import RemoteOutput
 from resources.gpu.errors import OutputRejected, Retry
 from resources.gpu.job import Job, OutputSpec
@@ -39,9 +40,16 @@ def returned() -> list[RemoteOutput]:
     ]
 
 
-def taken(store: FileStore, outputs: list[RemoteOutput], job: Job = JOB) -> list[dict[str, Any]]:
+def answered(store: FileStore, outputs: list[RemoteOutput], job: Job = JOB) -> Answer:
     """`accept` as the runner calls it."""
     return accept(job, outputs, store, source="trainedAlgorithmicMedia", tool="RYLA Assets")
+
+
+def taken(store: FileStore, outputs: list[RemoteOutput], job: Job = JOB) -> list[dict[str, Any]]:
+    """The records of an answer of which nothing is refused."""
+    answer = answered(store, outputs, job)
+    assert answer.refused == []
+    return answer.outputs
 
 
 def nothing_stored(store: FileStore) -> bool:
@@ -68,20 +76,18 @@ def test_accepting_twice_is_the_same(store: FileStore) -> None:
 @pytest.mark.parametrize(
     ("damage", "code", "words"),
     [
-        ("wrong size", "wrong_size", "48x40 came back, 64x48 was asked for"),
-        ("truncated", "unreadable", "not a readable PNG"),
         ("extra", "extra_output", "'surprise_00001_.png' came back, nobody asked for it"),
         ("double", "extra_output", "2 files came back for 'front', one was asked for"),
         ("missing", "missing_output", "0 files came back for 'front', one was asked for"),
     ],
 )
-def test_bad_output_is_refused_with_its_reason(store: FileStore, damage: Damage, code: str, words: str) -> None:
-    """One bad picture refuses the whole job, before anything of it is stored."""
+def test_answer_of_other_files_is_refused_as_a_whole(store: FileStore, damage: Damage, code: str, words: str) -> None:
+    """It is not what was asked for: nothing of it is stored, and the error says where to look."""
     with pytest.raises(OutputRejected, match=words) as caught:
-        taken(store, damaged(damage, returned()[::-1]))
-    assert caught.value.code == code
-    assert caught.value.retry is Retry.TRANSIENT
+        answered(store, damaged(damage, returned()[::-1]))
+    assert (caught.value.code, caught.value.retry, caught.value.refused) == (code, Retry.TRANSIENT, [])
     assert "sheet of mara" in caught.value.message
+    assert "Mend the worker" in caught.value.way_out
     assert nothing_stored(store)
 
 
@@ -90,20 +96,43 @@ def blank(name: str, width: int, height: int) -> RemoteOutput:
     return RemoteOutput(f"{name}_00001_.png", png(Image.new("RGB", (width, height))))
 
 
-def test_one_blank_picture_does_not_throw_the_others_away(store: FileStore) -> None:
-    """They are paid for. It is stored and marked like them; its numbers say what it is, and the gates refuse it."""
-    first, second = taken(store, [returned()[0], blank("front", 64, 48)])
-    assert first["quality"]["luma_std"] == first["quality"]["luma_spread"] == 0.0
-    assert second["quality"]["luma_std"] > 30
-    assert images.read_mark(store.get("images", first["sha256"])) == "trainedAlgorithmicMedia"
+@pytest.mark.parametrize(
+    ("bad", "code", "words"),
+    [
+        (blank("front", 64, 48), "blank", "it came back blank"),
+        (RemoteOutput("front_00001_.png", picture(48, 40)), "wrong_size", "48x40 came back, 64x48 was asked for"),
+    ],
+)
+def test_picture_that_is_none_is_quarantined_and_the_others_are_taken(
+    store: FileStore, bad: RemoteOutput, code: str, words: str
+) -> None:
+    """They are paid for. It is stored and marked like them, and its record says why nobody may use it."""
+    answer = answered(store, [returned()[0], bad])
+    assert [one["name"] for one in answer.outputs] == ["back_00002_"]
+    [refused] = answer.refused
+    assert (refused["name"], refused["code"]) == ("front", code)
+    assert words in refused["reason"]
+    stored = store.get("images", refused["sha256"])
+    assert images.read_mark(stored) == "trainedAlgorithmicMedia"
+    assert images.pixels_sha256(images.decode(stored)) == refused["pixels_sha256"]
 
 
-def test_job_of_blank_pictures_alone_is_refused(store: FileStore) -> None:
-    """Nothing of it is worth keeping; the same machine would do the same again, so another one is asked."""
-    with pytest.raises(OutputRejected, match="sheet of mara: all 2 pictures came back blank") as caught:
-        taken(store, [blank("front", 64, 48), blank("back_00002_", 48, 64)])
-    assert (caught.value.code, caught.value.retry) == ("blank", Retry.ELSEWHERE)
-    assert nothing_stored(store)
+def test_bytes_that_are_no_picture_are_noted_and_not_kept(store: FileStore) -> None:
+    """What cannot be decoded cannot be marked; its hash and size tell it again. The others are taken."""
+    torn = picture(64, 48)[:200]
+    answer = answered(store, [returned()[0], RemoteOutput("front_00001_.png", torn)])
+    [refused] = answer.refused
+    assert (refused["code"], refused["bytes"], "sha256" in refused) == ("unreadable", 200, False)
+    assert refused["raw_sha256"] == hashlib.sha256(torn).hexdigest()
+    assert not store.has("images", refused["raw_sha256"])
+    assert [one["name"] for one in answer.outputs] == ["back_00002_"]
+
+
+def test_job_of_blank_pictures_alone_is_an_answer_too(store: FileStore) -> None:
+    """Both are kept, neither may be used; what that is worth is the runner's to say."""
+    answer = answered(store, [blank("front", 64, 48), blank("back_00002_", 48, 64)])
+    assert answer.outputs == []
+    assert [one["code"] for one in answer.refused] == ["blank", "blank"]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "front.exe", "", "front_1_.png", "FRONT_00001_.png"])

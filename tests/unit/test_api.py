@@ -176,6 +176,30 @@ def test_gallery_shows_every_picture_and_every_verdict(client: TestClient, studi
     assert "procedural preview" in page.text
 
 
+def test_refused_picture_of_an_accepted_set_says_so(client: TestClient, studio: Studio, links: Links) -> None:
+    """A set may pass with one in five refused: that one is labelled; one that could not be decoded is told."""
+    who = "lucia-ferrer"
+    studio.registry.add_character(parse_character({"id": who, "config": MARA}, source="the test"))
+    base = to_active_base(studio, who)
+    refused = base.images[0].model_copy(update={"refused": "another person: distance 0.90 <b>", "shot": "scene-02"})
+    torn = refused.model_copy(update={"shot": "scene-03", "pixels_sha256": "", "sha256": "f" * 64, "refused": "torn"})
+    made = base.model_copy(
+        update={"asset": "generated_images", "images": (base.images[0], refused, torn), "parents": ()}
+    )
+    decree(studio, made)
+    page = client.get(links.gallery(who).removeprefix(PUBLIC)).text
+    section = page[page.index("<h2>generated_images</h2>") :]
+    assert section.count("<figure>") == section.count('<figure class="refused">') == 1
+    assert "scene-02<br><strong>refused: another person: distance 0.90 &lt;b&gt;</strong>" in section
+    assert "<li>scene-03, take 10: torn</li>" in section
+
+
+def to_active_base(studio: Studio, who: str) -> ImageSet:
+    """Base image of a character that was just added."""
+    studio.registry.activate(who)
+    return to_base(studio, who)
+
+
 def test_every_picture_of_the_gallery_opens(client: TestClient, gallery: str) -> None:
     """The page's own links are whole: same host, valid tokens."""
     import re

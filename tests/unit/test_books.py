@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from resources.database import metadata, open_engine, writing
 from resources.gpu import tables
-from resources.gpu.books import DAY_S, HOUR_S, MIN_PREFIX, Books
+from resources.gpu.backend import Diagnosis
+from resources.gpu.books import DAY_S, HOUR_S, MIN_PREFIX, Books, Span
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import Attempt, Intent, Ledger
@@ -166,6 +167,16 @@ def test_spend_counts_every_dollar_once(books: Books, ledger: Ledger, begin: Beg
     assert {row.key for row in books.spend("run", since=0)} == {"r1", "r2", None}
 
 
+def test_run_costs_all_that_it_ever_cost(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
+    """Its budget has no window: of a run that goes on, yesterday's attempts count; one that is over is not told."""
+    succeed(ledger, begin("a", run="long"), usd=1.0)
+    succeed(ledger, begin("b", run="over"), usd=1.0)
+    clock.now += 2 * DAY_S
+    succeed(ledger, begin("c", run="long"), usd=0.5)
+    assert [(row.key, row.usd) for row in books.spend("run", since=clock.now - DAY_S)] == [("long", 1.5)]
+    assert [(row.key, row.usd) for row in books.spend("character", since=clock.now - DAY_S)] == [("mara", 0.5)]
+
+
 def test_day_begins_at_midnight_utc(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
     """A cost of one second before midnight is that day's."""
     midnight = NOW // DAY_S * DAY_S + DAY_S
@@ -176,18 +187,31 @@ def test_day_begins_at_midnight_utc(books: Books, ledger: Ledger, begin: Begin, 
     assert [(row.key, row.attempts) for row in days] == [(midnight, 2), (midnight - DAY_S, 1)]
 
 
-def test_hours_are_whole_and_per_endpoint(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
-    """What a bill is compared with: settled cost by endpoint and hour of its end, nothing open."""
+def test_span_is_all_hours_that_an_attempt_may_be_billed_in(
+    books: Books, ledger: Ledger, begin: Begin, clock: Clock
+) -> None:
+    """By endpoint, from the hour before its intent to the hour after its settlement; an open one has no end."""
     start = NOW // HOUR_S * HOUR_S
-    for at, name, endpoint in ((start + 1800.9, "a", "x"), (start + 3599.9, "b", "x"), (start + 3600, "c", "y")):
+
+    def spans(since: float) -> list[Span]:
+        return books.spans(backend="scripted", since=since, before_s=60.0, after_s=60.0)
+
+    for at, name in ((start + 1800.9, "a"), (start + 2000.0, "b")):
         clock.now = at
-        succeed(ledger, begin(name, endpoint=endpoint), usd=0.01)
+        attempt = begin(name, endpoint="x")
+        clock.now = start + 3570.0
+        succeed(ledger, attempt, usd=0.01)
+    clock.now = start + 3630.0
+    ledger.move(ledger.move(begin("c", endpoint="y"), "unknown"), "lost", cost_usd=MOST, cost_basis="presumed")
     begin("open", endpoint="y")
-    found = books.hours(since=start)
-    assert [(h.endpoint, h.start, h.attempts, round(h.cost_usd, 6)) for h in found] == [
-        ("x", start, 2, 0.02), ("y", start + HOUR_S, 1, 0.01),
-    ]  # fmt: skip
-    assert books.open_since() == {"y": clock.now}
+    found = {(s.endpoint, s.first, s.last): (s.attempts, s.cost_usd, s.presumed_usd) for s in spans(start)}
+    assert found == {
+        ("x", start, start + HOUR_S): (2, pytest.approx(0.02), 0.0),  # with the minute after
+        ("y", start, start + HOUR_S): (1, pytest.approx(MOST), pytest.approx(MOST)),  # and the minute before
+        ("y", start, None): (1, 0.0, 0.0),
+    }
+    assert {span.endpoint for span in spans(start + 2 * HOUR_S)} == {"y"}, "what is open may be billed at any time"
+    assert books.spans(backend="runpod", since=0.0, before_s=0.0, after_s=0.0) == []
 
 
 def test_what_nobody_follows_is_found(books: Books, begin: Begin, ledger: Ledger, clock: Clock) -> None:
@@ -255,10 +279,20 @@ def test_late_result_is_waste(books: Books, ledger: Ledger, begin: Begin) -> Non
     assert [entry.accepted for entry in books.entries()] == [True, False]
 
 
+def test_tokens_are_those_of_the_newest_attempts(books: Books, begin: Begin, clock: Clock) -> None:
+    """Oldest first, so that whoever keeps only so many drops the oldest; nothing from before `since`."""
+    made = []
+    for name in "abc":
+        made.append(begin(name))
+        clock.now += 1
+    assert list(books.tokens(since=NOW + 1, limit=10).items()) == [(a.id, a.webhook_token) for a in made[1:]]
+    assert list(books.tokens(since=0.0, limit=2)) == [a.id for a in made[1:]]
+
+
 def test_diagnoses_are_told_once(books: Books, ledger: Ledger, begin: Begin, clock: Clock) -> None:
     """The newest first; jobs without trouble say nothing."""
     for name, verdict in (("a", "no capacity"), ("b", "no capacity"), ("c", "crash loop")):
-        ledger.diagnose(begin(name), verdict)
+        ledger.diagnose(begin(name), Diagnosis("why", verdict))
         clock.now += 1
     quiet = begin("d")
     jobs = [entry.attempt.fingerprint for entry in books.entries()]

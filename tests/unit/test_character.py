@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from ryla_assets.domain import choices
 from ryla_assets.domain.character import OutfitComposition, WizardConfig, parse_character
 from ryla_assets.domain.errors import InputError, UnsafeText
+from ryla_assets.domain.safety import text_hash
+from ryla_assets.domain.safety_person import DenyList
 from ryla_assets.prompts.catalogue import catalogue
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "characters"
@@ -132,8 +134,11 @@ def test_unknown_piece_is_named_by_its_dotted_place() -> None:
 
 @pytest.mark.parametrize("outfit", ["cheerleader", "student-uniform", 3])
 def test_outfit_outside_the_lists_is_refused(outfit: object) -> None:
-    """The youth-coded outfits of the original product do not exist here."""
-    assert refused(default_outfit=outfit).field == "config.default_outfit"
+    """The youth-coded outfits of the original product do not exist here, and are blocked besides."""
+    with pytest.raises((InputError, UnsafeText)) as caught:
+        parse(default_outfit=outfit)
+    assert caught.value.field == "config.default_outfit"
+    assert isinstance(caught.value, UnsafeText) == isinstance(outfit, str)
 
 
 @pytest.mark.parametrize("field", ["name", "bio", "handle"])
@@ -146,8 +151,49 @@ def test_blocked_free_text_is_never_repeated(field: str) -> None:
 
 
 def test_blocked_words_in_a_choice_are_not_echoed() -> None:
-    """A wrong value is repeated only when the screen lets it pass."""
-    assert "teen" not in f"{refused(style='teen')} {refused(style='teen').as_dict()}"
+    """A wrong value is repeated only when the screen lets it pass; else it is a block, with the choices as way out."""
+    for field in ("style", "gender", "hair_style", "age"):
+        with pytest.raises(UnsafeText) as caught:
+            parse(**{field: "a teenager"})
+        assert "teen" not in f"{caught.value} {caught.value.as_dict()}"
+        assert (caught.value.field, caught.value.value) == (f"config.{field}", "minor_term")
+        assert ("Choose one of: " in caught.value.way_out) == (field != "age")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"teenager": "yes"}, "config"),
+        ({"eye_color": "grean", "schoolgirl_outfit": 1}, "config"),
+        ({"prompt": "a teenager"}, "config.prompt"),
+        ({"default_outfit": {"top": "blouse", "bottom": "chinos", "school uniform": 1}}, "config"),
+    ],
+)
+def test_blocked_name_or_text_of_an_unknown_field_is_not_echoed(changes: dict[str, object], field: str) -> None:
+    """Neither the key, nor the key beside another fault, nor what stands under a harmless key."""
+    with pytest.raises(UnsafeText) as caught:
+        parse(**changes)
+    told = f"{caught.value} {caught.value.as_dict()}"
+    assert caught.value.field == field
+    assert not [word for word in ("teenager", "schoolgirl", "school uniform") if word in told]
+
+
+def test_blocked_key_beside_config_is_not_echoed() -> None:
+    """The same at the top of a file."""
+    with pytest.raises(UnsafeText) as caught:
+        parse_character({"id": "mara-lind", "config": VALID, "a teenager": True}, source="mara.yaml")
+    assert "teenager" not in f"{caught.value} {caught.value.as_dict()}"
+
+
+def test_name_of_the_deny_list_is_not_echoed() -> None:
+    """What the list denies is not repeated in an error about something else either."""
+    denied = DenyList.of(["Ada Example"])
+    for changes in ({"style": "Ada Example"}, {"ada_example": 1}, {"age": "adaexample"}):
+        with pytest.raises(UnsafeText) as caught:
+            parse_character({"id": "mara-lind", "config": VALID | changes}, source="mara.yaml", denied=denied)
+        assert "xample" not in f"{caught.value} {caught.value.as_dict()}".lower()
+    with pytest.raises(UnsafeText):
+        parse_character({"id": "Ada Example!", "config": VALID}, source="mara.yaml", denied=denied)
 
 
 def test_long_bio_is_refused_without_echo() -> None:
@@ -176,9 +222,38 @@ def test_id_that_cannot_be_saved_has_no_suggestion(bad: object) -> None:
     assert "Try" not in caught.value.way_out
 
 
-def test_serial_number_in_an_id_is_no_age() -> None:
+@pytest.mark.parametrize(
+    "numbered",
+    [
+        "import-0017",
+        "anna-17",
+        "17",
+        "0016",
+        "12-anna",
+        "studio-14-b",
+        "mara-lind-2",
+        "x-9",
+        "p-13-14",
+        "may-15",
+        "mara-2012",
+    ],
+)
+def test_serial_number_in_an_id_is_no_age(numbered: str) -> None:
     """Imported characters are numbered; number 17 is not a minor."""
-    assert parse("import-0017") == parse()
+    assert parse(numbered) == parse()
+
+
+@pytest.mark.parametrize(
+    "aged",
+    ["16-years-old", "anna-age-12", "15-year-old-anna", "born-2012-anna", "anna-is-15", "aged-16-mara", "anna-15yo",
+     "under-18-anna", "u18-anna", "turned-17", "age-9-zoe", "sixteen-anna", "anna-12-years"],
+)  # fmt: skip
+def test_age_in_an_id_is_blocked(aged: str) -> None:
+    """A serial number stands by itself: beside a word of age it is an age."""
+    with pytest.raises(UnsafeText) as caught:
+        parse(aged)
+    assert (caught.value.field, caught.value.value) == ("id", "age_under_18")
+    assert caught.value.sha256 == text_hash(aged)
 
 
 @pytest.mark.parametrize("data", [{}, {"id": "mara-lind"}, {"id": "mara-lind", "config": []}])

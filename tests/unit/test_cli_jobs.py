@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
 
+from resources.gpu.backend import Diagnosis
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import OPEN_STATES, TERMINAL_STATES, Attempt
-from ryla_assets import build, cli_jobs
+from ryla_assets import build, cli_jobs, cli_money
 from ryla_assets.cli import main
 from ryla_assets.studio import bills
-from ryla_assets.studio.bills import ComparedHour, Drift, Reconciliation
+from ryla_assets.studio.bills import Reconciliation, summed
+from ryla_assets.studio.blocks import Block
 from ryla_assets.studio.studio import Studio
 from tests.fakes.scripted_backend import Script, ScriptedBackend
 from tests.fakes.scripted_studio import scripted_parts
@@ -71,10 +75,21 @@ def test_states_are_the_ledger_s() -> None:
     assert set(cli_jobs.ENDED_STATES) == TERMINAL_STATES
 
 
-def test_listing_nothing_says_so(studio: Studio) -> None:
-    """For people a sentence, for programs an empty list."""
+def test_listing_nothing_says_where_it_looked(studio: Studio) -> None:
+    """A mistyped RYLA_HOME is an empty ledger: people read which one, programs get an empty list."""
     assert told("list") == []
-    assert "No attempts." in ryla("list").stdout
+    place = str(studio.settings.home / "ryla.db")
+    assert f"Noattemptsin{place}." in "".join(ryla("list").stdout.split())
+    assert f"Noattemptsofthatkindin{place}." in "".join(ryla("list", "--open").stdout.split())
+
+
+def test_unknown_character_is_told(studio: Studio, make_character: Callable[..., Any]) -> None:
+    """A mistyped id is no idle character; one whose attempts are known needs no registry."""
+    make_character(studio, "kofi-mensah")
+    assert told("list", "--character", "kofi-mensah") == []
+    assert told("list", "--character", "kofi-mensa", code=2)["error"]["code"] == "unknown_character"
+    ended(studio)
+    assert len(told("list", "--character", WHO)) == 1
 
 
 def test_list_is_filtered(studio: Studio) -> None:
@@ -84,10 +99,10 @@ def test_list_is_filtered(studio: Studio) -> None:
     assert [row["id"] for row in told("list", "--open")] == [going.id]
     assert [row["id"] for row in told("list", "--state", "failed")] == [failed.id]
     assert [row["id"] for row in told("list", "--run", RUN)] == [failed.id]
-    assert told("list", "--character", "kofi-mensah") == []
     assert len(told("list", "--character", WHO, "--since", "2026-01-01")) == 2
     assert told("list", "--since", "2999-01-01T00:00") == []
     assert len(told("list", "--limit", "1")) == 1
+    assert "The newest 1: --limit shows more." in ryla("list", "--limit", "1").stdout
 
 
 def test_table_shows_the_most_that_an_open_one_costs(studio: Studio) -> None:
@@ -110,6 +125,8 @@ def test_table_shows_the_most_that_an_open_one_costs(studio: Studio) -> None:
         ("show", "0123456789"),
         ("cancel", "0123456789"),
         ("reconcile", "--since", "?"),
+        ("spend", "--by", "week"),
+        ("spend", "--since", "?"),
     ],
     ids=" ".join,
 )
@@ -137,6 +154,31 @@ def test_whole_story_is_shown(studio: Studio) -> None:
     out = ryla("show", attempt.id).stdout
     for word in ("out of memory [oom]", "$0.0250 run", "$0.0100 cold start", "w-1", RUN, attempt.fingerprint[:16]):
         assert word in out.replace("\n", " "), word
+
+
+def test_verdict_is_shown_with_its_evidence_and_the_way_out(studio: Studio) -> None:
+    """Why it waits, what that rests on and when it was found, and what a person may do about it."""
+    attempt = sent(studio)
+    evidence = {"workers": {"running": 0, "throttled": 3}, "pools": ["ADA_24"]}
+    verdict = Diagnosis("throttled", "Its workers wait for a machine.", True, "Add GPU pools to ep1.", evidence)
+    studio.runner.ledger.diagnose(attempt, verdict)
+    shown = " ".join(ryla("show", attempt.id).output.replace("│", " ").split())
+    assert "Its workers wait for a machine." in shown
+    assert "workers running 0, throttled 3; pools ADA_24; code throttled; at 20" in shown
+    assert f"Add GPU pools to ep1. ryla jobs cancel {attempt.id}" in shown
+    story = told("show", attempt.id)
+    assert (story["evidence"]["workers"], story["way_out"]) == (evidence["workers"], "Add GPU pools to ep1.")
+
+
+def test_attempt_that_another_one_made_good_asks_for_nothing(studio: Studio) -> None:
+    """Its job has its result: there is no next step."""
+    lost = ended(studio)
+    row = studio.runner.ledger.job(lost.fingerprint)
+    assert row is not None
+    assert "Run its stage again" in told("show", lost.id)["next"]
+    cast(ScriptedBackend, studio.runner.backend).scripts = [Script(states=("succeeded",))]
+    studio.runner.run([row.job])
+    assert told("show", lost.id)["next"] == ""
 
 
 def test_attempt_is_shown_by_its_beginning_and_by_its_job_s(studio: Studio) -> None:
@@ -172,7 +214,7 @@ def test_token_is_never_shown(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("state", "says"),
     [("unknown", "ryla jobs reconcile"), ("running", "ryla jobs cancel"), ("followed", "terminate its run"),
-     ("elsewhere", "Point the settings back at")],
+     ("elsewhere", "Point the settings back at"), ("refused", "does not pay for this seed again")],
 )  # fmt: skip
 def test_next_step_fits_the_state(studio: Studio, state: str, says: str) -> None:
     """What a person can do, and only what would work."""
@@ -180,6 +222,11 @@ def test_next_step_fits_the_state(studio: Studio, state: str, says: str) -> None
     ledger = studio.runner.ledger
     if state in ("unknown", "running"):
         attempt = ledger.move(attempt, state)
+    if state == "refused":
+        blank = {"name": "a", "media": "image", "code": "blank", "reason": "it came back blank"}
+        ledger.move(attempt, "failed", error_code="blank", error="a: blank", refused=[blank])
+        assert told("show", attempt.id)["refused"] == [blank]
+        assert "a: it came back blank" in ryla("show", attempt.id).stdout
     if state == "followed":
         ledger.take_lease(attempt, "a living process", 60.0)
     if state == "elsewhere":
@@ -197,6 +244,19 @@ def test_cancel_stops_what_nobody_follows(studio: Studio) -> None:
     assert row["state"] == "cancelled"
     assert cast(ScriptedBackend, studio.runner.backend).cancels == [attempt.remote_id]
     assert "cancelled by " in studio.runner.ledger.history(attempt.id)[-1][2]
+
+
+def test_cancel_by_a_user_without_a_name(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's uid may be in no passwd file; what it may stop, it can."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    attempt = sent(studio)
+    [row] = told("cancel", attempt.id)
+    assert row["state"] == "cancelled"
+    assert "cancelled by unnamed" in studio.runner.ledger.history(attempt.id)[-1][2]
 
 
 def test_cancel_takes_what_has_just_finished(studio: Studio) -> None:
@@ -244,10 +304,44 @@ def test_reconcile_fails_where_more_was_billed_than_booked(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, billed: float, code: int
 ) -> None:
     """Recorded spend is never below the bill: where it is, a program hears of it."""
-    drift = Drift([ComparedHour("ep1", 1_800_000_000.0, 0.04, billed)], 0.04, billed, "told")
+    drift = summed([Block("ep1", 1_800_000_000.0, 1_800_003_600.0, 1, 0.04, 0.0, billed, 1)])
     monkeypatch.setattr(bills, "reconcile", lambda *_, **__: Reconciliation([], [], drift))
     assert told("reconcile", code=code)["drift"]["usd"] == pytest.approx(0.04 - billed)
     out = ryla("reconcile")
     assert out.exit_code == code
     assert "ep1" in out.stdout
-    assert "told" in out.stdout
+    assert ("More was billed than is booked: $0.0200 at ep1" in out.stdout.replace("\n", " ")) is bool(code)
+
+
+def test_no_unknown_attempt_is_left_out_unsaid(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table has an end: how many more there are, and what they can cost, is told; a program gets all."""
+    for name in "abc":
+        studio.runner.ledger.move(sent(studio, name), "unknown")
+    monkeypatch.setattr(cli_money, "SHOWN", 2)
+    monkeypatch.setattr(studio.runner, "settle_open", list)
+    assert len(told("reconcile")["unknown"]) == 3
+    assert "1 more, together < $0.0500" in ryla("reconcile").stdout
+
+
+# ---- spend
+
+
+def test_spend_is_told_by_day_character_and_run(studio: Studio) -> None:
+    """What is spent, and what open work can still cost."""
+    ended(studio, "a")
+    sent(studio, "b", run="another-run")
+    [day] = told("spend")
+    assert (day["attempts"], day["spent_usd"], day["reserved_usd"]) == (2, 0.04, pytest.approx(0.05))
+    assert day["day"] % 86_400 == 0
+    [character] = told("spend", "--by", "character")
+    assert (character["character"], character["spent_usd"]) == (WHO, 0.04)
+    assert [row["run"] for row in told("spend", "--by", "run")] == ["another-run", RUN]
+    assert [row["run"] for row in told("spend", "--by", "run", "--limit", "1")] == ["another-run"]
+    assert "$0.0400" in ryla("spend", "--by", "character").stdout
+    assert datetime.now(UTC).strftime("%Y-%m-%d") in ryla("spend").stdout
+
+
+def test_spending_nothing_says_where_it_looked(studio: Studio) -> None:
+    """As the list does."""
+    assert told("spend") == []
+    assert str(studio.settings.home / "ryla.db") in "".join(ryla("spend").stdout.split())

@@ -519,10 +519,10 @@ def test_diagnosis_names_the_place_and_what_runs(server: FakeComfyUI, backend: C
     """Number in the queue, what runs before it; for a lost one that nobody knows it."""
     first, _, third = (send(backend) for _ in range(3))
     server.begin()
-    said = asyncio.run(backend.diagnose(third)).text
+    said = asyncio.run(backend.diagnose(third, 0.0)).text
     assert said == f"It is number 2 in the queue of ComfyUI at {server.url}; {first} runs, 2 wait."
-    assert "works on it" in asyncio.run(backend.diagnose(first)).text
-    assert "restarted" in asyncio.run(backend.diagnose("nobody")).text
+    assert "works on it" in asyncio.run(backend.diagnose(first, 0.0)).text
+    assert "restarted" in asyncio.run(backend.diagnose("nobody", 0.0)).text
 
 
 # ---- progress
@@ -566,7 +566,7 @@ def test_bar_moves_by_steps_and_survives_a_lost_socket(
         await asyncio.to_thread(server.hang_up, remote_id)
         await until(lambda: server.listened.count(remote_id) == 2)
         seen.append(await told("progress", {"node": node, "value": 3, "max": 4}, lambda: heard.step == 3))
-        assert "step 3 of 4" in (await backend.diagnose(remote_id)).text
+        assert "step 3 of 4" in (await backend.diagnose(remote_id, 0.0)).text
         await asyncio.to_thread(server.work)
         seen.append((await backend.poll([remote_id]))[remote_id].progress)
         return seen

@@ -11,7 +11,7 @@ from PIL import Image
 
 from resources import images
 from resources.storage import FileStore
-from ryla_assets.contact_sheet import BAD, COLUMNS, GOOD, LABEL, MUTED, TILE, WRAP, _caption, _short, _wrapped, draw
+from ryla_assets.contact_sheet import BAD, COLUMNS, GAP, GOOD, LABEL, LEFT, MUTED, TILE, _caption, draw
 from tests.fakes.scripted_backend import picture
 
 
@@ -28,6 +28,7 @@ def image(
     told = {
         "name": f"{shot}.png", "shot": shot, "sha256": store.put("images", picture(64, 48, seed=seed)),
         "expects_face": True, "identity_distance": distance, "verified": distance is not None and distance < 0.45,
+        "refused": "",
     }  # fmt: skip
     return {**told, **changes}
 
@@ -106,14 +107,15 @@ def has(sheet: Image.Image, colour: str, *, above: int) -> bool:
         ({"expects_face": False}, "character_sheet", False, "front-smile: not scored", MUTED),
         ({}, "base_images", True, "front-smile: picked", GOOD),
         ({}, "base_images", False, "front-smile", MUTED),
+        ({"shot": "beach-day-beach-1x1-03"}, "generated_images", False, "03: 0.20", GOOD),
     ],
-    ids=["verified", "stranger", "no face", "not declared", "picked", "not picked"],
+    ids=["verified", "stranger", "no face", "not declared", "picked", "not picked", "content by its number"],
 )
 def test_caption_says_what_was_measured(
     store: FileStore, changes: dict[str, Any], asset: str, picked: bool, text: str, colour: str
 ) -> None:
     """A distance, or why there is none; never a number where nothing was measured."""
-    assert _caption(image(store, "front-smile", **changes), asset, picked=picked) == (text, colour)
+    assert _caption(image(store, **{"shot": "front-smile", **changes}), asset, picked=picked) == (text, colour)
 
 
 def test_character_that_made_nothing_has_its_line(store: FileStore, tmp_path: Path) -> None:
@@ -154,10 +156,36 @@ def test_rejected_takes_have_a_row_of_their_own_and_are_struck_out(store: FileSt
     assert not has(plain, BAD, above=plain.height)
 
 
-@pytest.mark.parametrize(("shot", "short"), [("front-smile", "front-smile"), ("beach-day-beach-1x1-03", "03")])
-def test_reason_is_two_short_lines_under_its_picture(shot: str, short: str) -> None:
-    """It names its shot, and never runs into the next picture."""
-    lines = _wrapped(f"{_short(shot)}: blurred, and so on, " * 9)
-    assert lines[0].startswith(f"{short}: blurred")
-    assert len(lines) == 2
-    assert max(map(len, lines)) <= WRAP
+def under(sheet: Image.Image, column: int, row: int) -> Image.Image:
+    """The gap to the next tile, beside that picture's caption; rows begin below the title and the story's line."""
+    left, top = LEFT + column * (TILE + GAP) + TILE, 74 + 48 + row * (TILE + LABEL) + TILE
+    return sheet.crop((left, top, left + GAP, top + LABEL))
+
+
+@pytest.mark.parametrize(
+    "scene", ["professional-portrait-office-1x1", "morning-vibes-home-bedroom-neutral-natural-9x16"]
+)
+def test_captions_do_not_run_into_each_other(store: FileStore, tmp_path: Path, scene: str) -> None:
+    """Whatever the scene is called, and however long the reason: two lines, no wider than the picture."""
+    shots = [image(store, f"{scene}-0{n}", seed=n) for n in (1, 2)]
+    lost = [{**one, "take": 10, "refused": "another person: distance 0.90; picture blurred, " * 9} for one in shots]
+    sheet = drawn(
+        store, [story([{**stage("generated_images", shots, route="lora"), "rejected": lost}])], tmp_path / "sheet.png"
+    )
+    for row in (0, 1):
+        assert under(sheet, 0, row).getcolors() == [(GAP * LABEL, (255, 255, 255))]
+    beside = sheet.crop((LEFT - GAP, 74 + 48, LEFT, 74 + 48 + TILE))
+    assert beside.getcolors() == [(GAP * TILE, (255, 255, 255))], "nor what is written on the left into the pictures"
+
+
+def test_refused_picture_that_was_kept_is_struck_out(store: FileStore, tmp_path: Path) -> None:
+    """Its set may pass all the same: nobody takes it for a result."""
+    plain, refused = image(store, "front-smile"), image(store, "front-smile", refused="another person: distance 0.90")
+    clean = drawn(store, [story([stage("character_sheet", [plain])])], tmp_path / "clean.png")
+    struck = drawn(store, [story([stage("character_sheet", [refused])])], tmp_path / "struck.png")
+    assert has(struck, BAD, above=struck.height)
+    assert not has(clean, BAD, above=clean.height)
+    assert _caption(refused, "character_sheet", picked=False) == (
+        "front-smile: refused: another person: distance 0.90",
+        BAD,
+    )

@@ -357,9 +357,9 @@ def test_job_that_moves_while_we_ask_why_is_left_alone(house: House) -> None:
     house.backend.scripts = [STUCK]
     diagnose = house.backend.diagnose
 
-    async def it_moves(remote_id: str) -> Diagnosis:
+    async def it_moves(remote_id: str, waited_s: float) -> Diagnosis:
         house.backend.remotes[remote_id].script = replace(STUCK, states=("running",) * 40 + ("succeeded",))
-        return await diagnose(remote_id)
+        return await diagnose(remote_id, waited_s)
 
     house.backend.diagnose = it_moves  # type: ignore[method-assign]
     house.runner(diagnose_after_s=0.01, when_stuck="fail").run([job()])
@@ -384,7 +384,7 @@ def test_deadline_holds_though_nobody_can_say_why(house: House) -> None:
     """The diagnosis is unreachable: the job is ended on time, and the error says that."""
     house.backend.scripts = [WAITS_ON]
 
-    async def silent(_: str) -> Diagnosis:
+    async def silent(*_: object) -> Diagnosis:
         raise BackendUnavailable("control API: 503")
 
     house.backend.diagnose = silent  # type: ignore[method-assign]
@@ -400,7 +400,7 @@ def test_slow_diagnosis_holds_up_no_other_job(house: House) -> None:
     ]
     release = threading.Event()
 
-    async def hangs(remote_id: str) -> Diagnosis:
+    async def hangs(remote_id: str, waited_s: float) -> Diagnosis:
         while not release.is_set():
             await asyncio.sleep(0.005)
         house.backend.remotes[remote_id].script = Script(states=("succeeded",))
@@ -537,7 +537,8 @@ def test_person_cancels_an_attempt_that_nobody_follows(house: House) -> None:
     house.backend.scripts = [RUNS_ON]
     started = house.runner().submit(training())
     assert isinstance(started, Attempt)
-    with pytest.raises(LedgerConflict, match="whose lease runs"):
+    house.ledger.take_lease(started, "a living run", 60.0)
+    with pytest.raises(LedgerConflict, match="a living run, whose lease runs"):
         house.runner().cancel(started.id, why="cancelled by mara")
     assert house.backend.cancels == []
     house.clock.ahead = 61
@@ -551,8 +552,7 @@ def test_cancelled_attempt_that_had_succeeded_is_taken(house: House) -> None:
     house.backend.scripts = [Script(states=("succeeded",))]
     started = house.runner().submit(training())
     assert isinstance(started, Attempt)
-    house.clock.ahead = 61
-    assert house.runner().cancel(started.id, why="too late").state == "succeeded"
+    assert house.runner().cancel(started.id, why="too late").state == "succeeded", "nobody follows it by now"
     assert isinstance(house.runner().submit(training()), JobResult)
 
 

@@ -87,7 +87,7 @@ def _record(studio: Studio, seed: int) -> ImageRecord:
     [output] = accept(
         job, [RemoteOutput("front_00001_.png", from_comfyui(drawn(seed)))], studio.store,
         source="trainedAlgorithmicMedia", tool="RYLA Assets", signer=signer_of(studio.settings),
-    )  # fmt: skip
+    ).outputs  # fmt: skip
     return ImageRecord(
         name="front.png", sha256=output["sha256"], pixels_sha256=output["pixels_sha256"], width=PX, height=PX,
         shot="front", take=10, seed=seed, prompt="words", expects_face=True, method="text",
@@ -308,7 +308,7 @@ def test_workers_prompt_is_in_what_it_sent_and_not_in_what_is_stored(studio: Stu
     [output] = accept(
         job, [RemoteOutput(f"front_00001_.{as_format.lower()}", theirs)], studio.store,
         source="trainedAlgorithmicMedia", tool="RYLA Assets",
-    )  # fmt: skip
+    ).outputs  # fmt: skip
     kept = studio.store.get("images", output["sha256"])
     for ours in (kept, images.thumbnail(kept)):
         found = seen(studio, ours)

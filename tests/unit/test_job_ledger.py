@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from resources.gpu.books import Hour
+from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import Attempt, Intent
 from resources.runpod.answers import BillLine
@@ -22,7 +22,8 @@ from ryla_assets.checks.budget import job_ledger__budget
 from ryla_assets.checks.exposure import job_ledger__no_unknown_exposure
 from ryla_assets.domain.images import ImageSet, Timing, from_json, manifest_sha256, to_json
 from ryla_assets.studio.base import make_base_images
-from ryla_assets.studio.bills import HOUR_S, compare, drift, reconcile, summed
+from ryla_assets.studio.bills import HOUR_S, drift, reconcile, summed
+from ryla_assets.studio.blocks import Block
 from ryla_assets.studio.ledger_report import budget_report, exposure_report, report
 from ryla_assets.studio.rendering import together
 from ryla_assets.studio.studio import Studio
@@ -59,97 +60,77 @@ def cost(studio: Studio, name: str, usd: float, **more: Any) -> Attempt:
     return studio.runner.ledger.move(begun(studio, name, most=usd), "failed", cost_usd=usd, **more)
 
 
-def bill(*lines: tuple[str, float, float], doubt: str = "") -> Bill:
-    """A bill of (endpoint, hour's start, USD)."""
-    return Bill(tuple(BillLine(datetime.fromtimestamp(at, UTC), who, usd) for who, at, usd in lines), doubt)
-
-
-def hour(endpoint: str, start: float, usd: float) -> Hour:
-    """What was booked there in that hour."""
-    return Hour(f"{JOBS_URL}/{endpoint}", start, 1, usd)
-
-
 # ---- booked and billed
-
-
-def test_old_hour_is_compared() -> None:
-    """Its drift is booked less billed, in dollars and as a share of the bill."""
-    found = summed(compare([hour("ep", START, 0.05)], bill(("ep", START, 0.04)), {}, now=LATER))
-    assert (found.booked_usd, found.billed_usd) == (0.05, 0.04)
-    assert found.usd == pytest.approx(0.01)
-    assert found.share == pytest.approx(0.25)
-    assert not found.underbooked
-    assert "all that was billed is booked" in found.note
-
-
-def test_bill_may_be_cut_finer_than_we_asked() -> None:
-    """Several records of one hour are one hour."""
-    lines = bill(("ep", START, 0.01), ("ep", START + 1800, 0.02))
-    [one] = compare([hour("ep", START, 0.05)], lines, {}, now=LATER)
-    assert one.billed_usd == pytest.approx(0.03)
-
-
-@pytest.mark.parametrize(
-    ("now", "lines", "busy", "why"),
-    [
-        (START + HOUR_S + BILLING_LAG_S - 1, [("ep", START, 0.01)], {}, "the bill may still change"),
-        (LATER, [], {}, "the bill says nothing of it"),
-        (LATER, [("ep", START, 0.01)], {f"{JOBS_URL}/ep": START + 10}, "an open attempt ran in it"),
-        (LATER, [("ep", START, 0.01)], {f"{JOBS_URL}/ep": START + HOUR_S}, ""),
-        (LATER, [("ep", START, 0.01)], {f"{JOBS_URL}/other": START}, ""),
-    ],
-    ids=["too early", "empty", "open attempt", "open later", "open elsewhere"],
-)
-def test_hour_that_cannot_be_compared_is_marked(
-    now: float, lines: list[tuple[str, float, float]], busy: dict[str, float], why: str
-) -> None:
-    """A bill that lags, that says nothing, or that runs ahead of what is booked proves no drift."""
-    hours = compare([hour("ep", START, 0.05)], bill(*lines), busy, now=now)
-    assert [one.unreconciled for one in hours] == [why]
-    assert (summed(hours).usd is None) is bool(why)
-
-
-def test_billed_without_a_booking_is_drift() -> None:
-    """Somebody else used the endpoint, or an attempt was lost: never hidden."""
-    found = summed(compare([], bill(("ep", START, 0.5)), {}, now=LATER))
-    assert (found.usd, found.underbooked) == (-0.5, True)
-    assert "more was billed" in found.note
 
 
 def test_doubt_of_the_bill_is_passed_on() -> None:
     """A control API that does not answer: its words stand beside the unreconciled hours."""
-    found = summed(compare([hour("ep", START, 0.05)], bill(), {}, now=LATER), "ep is unknown (key refused)")
+    block = Block("ep", START, START + HOUR_S, 1, 0.05, 0.0, None, 0, "the bill says nothing of it")
+    found = summed([block], "the bill of ep is unknown (key refused)")
     assert found.usd is None
-    assert "1 hours are unreconciled. Ep is unknown (key refused)." in found.note
+    assert "1 of 1 stretches of hours are unreconciled. The bill of ep is unknown (key refused)." in found.note
 
 
 def test_backend_without_a_bill_says_so(studio: Studio) -> None:
     """Preview and ComfyUI: nothing to compare, no drift, no failure."""
     cost(studio, "a", 0.04)
     found = drift(studio)
-    assert (found.usd, found.hours) == (None, [])
+    assert (found.usd, found.blocks) == (None, [])
     assert "sends no bill" in found.note
 
 
 def test_reconciling_asks_for_our_endpoints_only(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Endpoint ids from the ledger, whole hours, everything settled first."""
+    """RunPod's, of the ledger and of the settings; whole hours, everything settled first."""
+    cost(studio, "memory", 0.01)  # the ledger holds work of another backend too
     monkeypatch.setattr(cast(ScriptedBackend, studio.runner.backend), "name", "runpod")
+    given = {"runpod_image_endpoint_id": "ep1", "runpod_training_endpoint_id": "ep3"}
+    studio.settings = studio.settings.model_copy(update=given)
     asked: list[tuple[Sequence[str], float]] = []
 
     def bill_of(ids: Sequence[str], since: float, until: float) -> Bill:
         asked.append((ids, since))
-        return bill()
+        return Bill(())
 
     attempt = begun(studio, "a", endpoint=f"{JOBS_URL}/ep2")
     studio.runner.ledger.move(attempt, "failed", cost_usd=0.01)
     open_one = begun(studio, "b", endpoint=f"{JOBS_URL}/ep1")
     found = reconcile(studio, bill_of=bill_of)
-    assert [ids for ids, _ in asked] == [["ep1", "ep2"]]
+    assert [ids for ids, _ in asked] == [["ep1", "ep2", "ep3"]]
     assert all(since % HOUR_S == 0 for _, since in asked)
-    assert [one.endpoint for one in found.drift.hours] == ["ep2"]
+    assert [(one.endpoint, bool(one.unreconciled)) for one in found.drift.blocks] == [("ep1", True), ("ep2", True)]
     assert found.unknown == []
     studio.runner.ledger.move(open_one, "unknown")
     assert [a.id for a in reconcile(studio, bill_of=bill_of).unknown] == [open_one.id]
+
+
+def test_all_unknown_attempts_are_reconciled(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: an exposure that is left out is one that nobody looks for."""
+    monkeypatch.setattr(studio.runner, "settle_open", list)
+    for number in range(60):
+        studio.runner.ledger.move(begun(studio, f"{number}", most=0.001), "unknown")
+    assert len(reconcile(studio).unknown) == 60
+    told = exposure_report(studio)
+    assert len(told.rows) == 50
+    assert "The 50 dearest of 60 attempts are listed." in told.reason
+
+
+def test_block_before_the_window_is_compared_as_a_whole(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that began before what was asked for: its bill of before is in it; older blocks are left out."""
+    monkeypatch.setattr(cast(ScriptedBackend, studio.runner.backend), "name", "runpod")
+    now = [START - 5 * HOUR_S]
+    monkeypatch.setattr(studio.runner.ledger, "clock", lambda: now[0])
+    for name, begins, ends in (("old", -5.0, -4.9), ("a", -0.5, 0.25)):
+        now[0] = START + begins * HOUR_S
+        attempt = begun(studio, name, endpoint=f"{JOBS_URL}/ep", most=0.95)
+        now[0] = START + ends * HOUR_S
+        studio.runner.ledger.move(attempt, "failed", cost_usd=0.95)
+        studio.runner.budgets = Budgets(10.0)
+    now[0] = LATER
+    hours = [(-5, 0.95), (-1, 0.63), (0, 0.32)]
+    lines = tuple(BillLine(datetime.fromtimestamp(START + at * HOUR_S, UTC), "ep", usd) for at, usd in hours)
+    [block] = drift(studio, since=START, bill_of=lambda *_: Bill(lines)).blocks
+    assert (block.start, block.booked_usd, block.missing_usd) == (START - HOUR_S, 0.95, 0.0)
+    assert block.billed_usd == pytest.approx(0.95)
 
 
 # ---- budget and exposure
@@ -178,6 +159,35 @@ def test_budget_is_an_error_beyond_it(studio: Studio) -> None:
     found = cast(dg.AssetCheckResult, job_ledger__budget(studio=studio))
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "RYLA_DAILY_BUDGET_USD" in (found.description or "")
+
+
+@pytest.mark.parametrize("whose", ["character", "run"])
+@pytest.mark.parametrize(("spent", "level"), [(0.3, "ok"), (0.45, "near"), (0.6, "near")])
+def test_character_and_run_that_come_near_their_budget_are_told(
+    studio: Studio, whose: str, spent: float, level: str
+) -> None:
+    """The day has room and stays green without such a budget; with one, whoever is nearest is named in time."""
+    cost(studio, "a", spent)
+    assert budget_report(studio).level == "ok"
+    studio.settings = studio.settings.model_copy(update={f"{whose}_budget_usd": 0.5})
+    told = budget_report(studio)
+    assert told.level == level
+    name = WHO if whose == "character" else "run"
+    says = f"{whose.title()} {name} is at ${spent:.4f} of its $0.50: beyond it its work is refused."
+    assert (f"{says} RYLA_{whose.upper()}_BUDGET_USD raises it." in told.reason) is (level == "near")
+    found = cast(dg.AssetCheckResult, job_ledger__budget(studio=studio))
+    assert (found.passed, found.severity) == (level == "ok", dg.AssetCheckSeverity.WARN)
+
+
+def test_work_of_nobody_is_no_character_of_its_own(studio: Studio) -> None:
+    """What has no owner and no run has no budget of theirs, however dear it is."""
+    studio.settings = studio.settings.model_copy(update={"character_budget_usd": 0.1, "run_budget_usd": 0.1})
+    spec = OutputSpec("x", "image", 64, 64)
+    row = studio.runner.ledger.open(Job("image", {}, (spec,), label="x"), backend="memory", profile="p")
+    intent = Intent("memory", "memory", "me", 60.0, None, 0.01, 0.5, 900.0, 1800.0)
+    assert studio.runner.ledger.begin(row.fingerprint, intent, Budgets(10.0)) is not None
+    assert budget_report(studio).level == "ok"
+    assert report(studio).characters == report(studio).runs == []
 
 
 def test_unknown_exposure_is_listed_with_its_most(studio: Studio) -> None:
@@ -213,8 +223,11 @@ def test_asset_tells_the_ledger_in_numbers(studio: Studio) -> None:
     shown = {name: value.value for name, value in event.metadata.items()}
     assert (shown["spent_usd"], shown["reserved_usd"], shown["unknown_usd"]) == (0.04, 0.05, 0.0)
     assert (shown["cold_usd"], shown["idle_usd"], shown["wasted"], shown["open"]) == (0.01, 0.005, 1.0, 1)
-    assert "per_image_usd" not in shown
-    assert "drift_usd" not in shown
+    for name, whose in (("dearest_characters", WHO), ("dearest_runs", "run")):
+        [row] = shown[name].records
+        assert list(row.data.values()) == [whose, 2, 0.04, 0.05]
+    assert shown["prices"] == "The scripted backend has prices of its own."
+    assert not {"per_image_usd", "drift_usd", "bill_explained"} & set(shown)
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
         "job_ledger__budget": True, "job_ledger__no_unknown_exposure": True,
     }  # fmt: skip
@@ -281,23 +294,47 @@ def test_shares_that_are_known_are_kept() -> None:
     assert manifest_sha256(again) == manifest_sha256(made)
 
 
+def on_account(studio: Studio, account: FakeRunPod, patch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Let the studio's work be that account's, by its clock; returns the headers that open it."""
+    patch.setattr(cast(ScriptedBackend, studio.runner.backend), "name", "runpod")
+    patch.setattr(studio.runner.ledger, "clock", account.clock.now)
+    given = {"runpod_control_url": account.control_url, "runpod_api_key": SecretStr(account.api_key)}
+    studio.settings = studio.settings.model_copy(update=given)
+    return {"Authorization": f"Bearer {account.api_key}"}
+
+
 def test_bill_is_read_from_runpod(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over HTTP, from the control API: the hour that it bills beside the hour that we booked, and their drift."""
+    """Over HTTP, from the control API: the hours that it bills beside what we booked, and their drift."""
     with FakeRunPod([EndpointConfig(id="ep1", cold_s=10.0, exec_s=(2.0, 2.0), idle_s=5.0)]) as account:
-        key = {"Authorization": f"Bearer {account.api_key}"}
+        key = on_account(studio, account, monkeypatch)
+        attempt = begun(studio, "a", endpoint=f"{JOBS_URL}/ep1")
         httpx.post(f"{account.jobs_url}/ep1/run", json={"input": {}}, headers=key).raise_for_status()
         account.clock.advance(120)
-        billed = 17 * 0.00031
-        monkeypatch.setattr(cast(ScriptedBackend, studio.runner.backend), "name", "runpod")
-        given = {"runpod_control_url": account.control_url, "runpod_api_key": SecretStr(account.api_key)}
-        studio.settings = studio.settings.model_copy(update=given)
-        monkeypatch.setattr(studio.runner.ledger, "clock", account.clock.now)
-        attempt = begun(studio, "a", endpoint=f"{JOBS_URL}/ep1")
         studio.runner.ledger.move(attempt, "failed", cost_usd=0.01)
         soon = drift(studio)
-        account.clock.advance(4 * HOUR_S)
+        account.clock.advance(5 * HOUR_S)
         found = drift(studio)
-    assert {hour.unreconciled for hour in soon.hours} == {"the bill may still change"}
-    assert found.billed_usd == pytest.approx(billed, rel=0.2)
+    assert {block.unreconciled for block in soon.blocks} == {"the bill may still change"}
+    assert found.billed_usd == pytest.approx(17 * 0.00031, rel=0.2)
     assert found.usd == pytest.approx(0.01 - (found.billed_usd or 0.0))
-    assert not found.underbooked
+    assert (found.explained, found.underbooked) == (1.0, [])
+
+
+def test_bill_of_pods_is_of_our_pods(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt has a pod of its own: their bills are one place, and other people's pods are none of it."""
+    with FakeRunPod() as account:
+        key, ledger = on_account(studio, account, monkeypatch), studio.runner.ledger
+        body = {"image": "registry.example/trainer:1", "gpu": {"id": "NVIDIA A40"}}
+        pods = [httpx.post(f"{account.control_url}/pods", json={**body, "name": name}, headers=key) for name in "ab"]
+        ours = ledger.move(begun(studio, "a", endpoint=f"{JOBS_URL}/pod"), "submitted",
+                           remote_id=f"pod/{pods[0].json()['id']}/{'0' * 64}")  # fmt: skip
+        account.clock.advance(1800)
+        for pod in pods:
+            httpx.delete(f"{account.control_url}/pods/{pod.json()['id']}", headers=key).raise_for_status()
+        ledger.move(ours, "failed", cost_usd=0.25)
+        account.clock.advance(5 * HOUR_S)
+        found = drift(studio)
+    [block] = found.blocks
+    assert (block.endpoint, block.attempts) == ("pod", 1)
+    assert found.billed_usd == pytest.approx(0.22, abs=0.01), "half an hour of an A40, once"
+    assert found.underbooked == []

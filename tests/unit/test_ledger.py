@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from resources.database import lock, metadata, open_engine, reading, writing
 from resources.gpu import tables
-from resources.gpu.backend import Submission
+from resources.gpu.backend import Diagnosis, Submission
 from resources.gpu.budget import DAY_S, Budgets
 from resources.gpu.errors import OverBudget
 from resources.gpu.job import Job, OutputSpec
@@ -374,13 +374,34 @@ def test_wrong_token_writes_nothing_and_waits_for_nobody(ledger: Ledger, token: 
 
 
 def test_diagnosis_is_noted_while_it_waits_and_not_after(ledger: Ledger) -> None:
-    """The verdict on an open attempt is no move; an ended one keeps what it ended with."""
+    """The verdict on an open attempt is no move; it stays with its evidence; an ended one keeps what it ended with."""
     attempt = _at(ledger, begun(ledger), "queued")
-    ledger.diagnose(attempt, "no worker\x00 has room")
-    assert ledger.attempt(attempt.id).diagnosis == "no worker has room"
-    ledger.move(attempt, "timed_out", diagnosis="why")
-    ledger.diagnose(attempt, "late")
-    assert ledger.attempt(attempt.id).diagnosis == "why"
+    evidence = {"workers": {"idle": 0}, "gpu": "\ud83d"}
+    ledger.diagnose(attempt, Diagnosis("no_room", "no worker\x00 has room", False, "ryla doctor", evidence))
+    noted = ledger.attempt(attempt.id)
+    assert (noted.diagnosis, noted.way_out) == ("no worker has room", "ryla doctor")
+    assert noted.evidence is not None
+    assert noted.evidence | {"at": 0} == {"workers": {"idle": 0}, "gpu": "\ud83d", "code": "no_room", "at": 0}
+    ledger.move(attempt, "timed_out", diagnosis="why", way_out="this way")
+    ledger.diagnose(attempt, Diagnosis("late", "late"))
+    assert (ledger.attempt(attempt.id).diagnosis, ledger.attempt(attempt.id).way_out) == ("why", "this way")
+
+
+def test_where_a_submission_arrived_is_written_whoever_holds_the_lease(ledger: Ledger) -> None:
+    """An id that the far side answered with is a fact: only an attempt that was ended has no use for it."""
+    attempt = begun(ledger)
+    doubted = ledger.move(attempt, "unknown")
+    ledger.release(str(doubted.lease_owner))
+    taken = ledger.take_lease(doubted, "another", 60.0)
+    known = ledger.learned(attempt, "r-1", "r-1")
+    assert taken is not None
+    assert known is not None
+    assert (known.state, known.remote_id, known.lease_owner) == ("submitted", "r-1", "another")
+    again = ledger.learned(attempt, "r-2", "r-2")
+    assert again is not None
+    assert again.remote_id == "r-1", "the first one stays"
+    ledger.move(known, "failed", error="no")
+    assert ledger.learned(attempt, "r-1", "r-1") is None
 
 
 def test_a_workers_words_never_block_the_books(ledger: Ledger) -> None:

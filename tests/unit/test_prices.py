@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from resources.gpu import prices
+from resources.gpu.backends.runpod.money import DEAREST_USD_PER_S
 from resources.gpu.errors import BackendUnavailable
 from resources.gpu.prices import CostSplit, attempt_cost, listed, load, refresh
 from resources.runpod_control import ControlClient
@@ -49,7 +50,7 @@ def test_listed_prices_are_the_published_ones() -> None:
     """The examples of the facts: 45 min on A40 $0.92, on L40S $1.43, on H100 $3.13."""
     for pool, usd in (("AMPERE_48", 0.92), ("ADA_48_PRO", 1.43), ("ADA_80_PRO", 3.13)):
         assert listed().rate([pool]).usd_per_s * 45 * 60 == pytest.approx(usd, abs=0.006)
-    assert set(listed().gpus.values()) <= set(listed().pools.values())
+    assert listed().rate([]).usd_per_s == DEAREST_USD_PER_S == 0.0024
     assert listed().date
     assert listed().source
 
@@ -59,6 +60,15 @@ def test_endpoint_with_several_pools_costs_like_the_dearest() -> None:
     rate = listed().rate(["ADA_24", "ADA_80_PRO", "AMPERE_16"])
     assert (rate.usd_per_s, rate.known) == (0.00116, True)
     assert "ADA_80_PRO" in rate.basis
+
+
+def test_pool_costs_like_its_dearest_gpu(tmp_path: Path) -> None:
+    """A catalogue that prices the GPUs of one pool differently: RunPod takes whichever has room."""
+    found = refreshed(
+        tmp_path / "prices.json", gpu(1.44, "AMPERE_24", "NVIDIA L4"), gpu(1.8, "AMPERE_24", "NVIDIA RTX A5000")
+    )
+    assert found.rate(["AMPERE_24"]).usd_per_s == pytest.approx(0.0005)
+    assert found.rate(["NVIDIA L4"]).usd_per_s == pytest.approx(0.0004)
 
 
 def test_known_gpu_of_a_worker_is_priced_itself() -> None:
@@ -120,9 +130,12 @@ def test_nothing_is_ever_earned() -> None:
 
 
 def test_catalogue_is_read_per_hour_and_kept_per_second(tmp_path: Path) -> None:
-    """1.116 USD an hour is 0.00031 a second; what is not listed keeps its old price."""
+    """1.8 USD an hour is 0.0005 a second; what is not listed keeps its old price and date."""
     path = tmp_path / "new" / "prices.json"
     found = refreshed(path, gpu(1.8), gpu(1.44, name="other 24 GB"), gpu(2.0, pool=None, name="pods only"))
+    assert found.gpus["NVIDIA GeForce RTX 4090"].date == found.date > listed().date
+    assert found.gpus["NVIDIA A40"].date == listed().date
+    assert (found.age_days(), listed().age_days() > 0) == (0, True)
     assert found.rate(["ADA_24"]).usd_per_s == pytest.approx(0.0005)
     assert found.rate(["other 24 GB"]).usd_per_s == pytest.approx(0.0004)
     assert found.rate(["AMPERE_48"]).usd_per_s == 0.00034
@@ -134,7 +147,8 @@ def test_catalogue_is_read_per_hour_and_kept_per_second(tmp_path: Path) -> None:
 @pytest.mark.parametrize("usd_h", [None, 0, -1, "free", True, 1e9])
 def test_price_that_cannot_be_is_not_taken(tmp_path: Path, usd_h: Any) -> None:
     """A catalogue that says zero would make every budget endless."""
-    assert refreshed(tmp_path / "prices.json", gpu(usd_h)) == listed()
+    with pytest.raises(BackendUnavailable, match="no serverless price"):
+        refreshed(tmp_path / "prices.json", gpu(usd_h))
     assert not (tmp_path / "prices.json").exists()
 
 
@@ -147,11 +161,16 @@ def test_catalogue_that_fails_leaves_the_old_table(tmp_path: Path) -> None:
     assert load(path) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "{}", '{"date": "2030-01-01", "pools": {}}', '{"date": "soon", "pools": {"A": 0.1}}']
-    + [json.dumps({"date": "2030-01-01", "pools": {"A": 0.001}, "gpus": {"x": price}}) for price in (0, -1, "1", True)],
-)
+ROW = {"pool": "A", "usd_per_s": 0.001}
+WRONG: list[Any] = [
+    [], {}, {"date": "soon", "gpus": {"x": ROW}},
+    *({"date": "2030-01-01", "gpus": gpus} for gpus in ({}, [1], None, {"x": 0.001})),
+    *({"date": "2030-01-01", "gpus": {"x": {**ROW, "usd_per_s": usd}}} for usd in (0, -1, "1", True, None)),
+    *({"date": "2030-01-01", "gpus": {"x": {**ROW, **more}}} for more in ({"pool": ""}, {"pool": 7}, {"date": "soon"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "{", *map(json.dumps, WRONG)])
 def test_damaged_table_is_not_used(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """A file that was edited by hand, or cut by a full disk."""
     path = tmp_path / "prices.json"
@@ -163,7 +182,7 @@ def test_damaged_table_is_not_used(tmp_path: Path, text: str, caplog: pytest.Log
 def test_older_table_of_its_own_loses_against_the_code(tmp_path: Path) -> None:
     """An update brings newer prices than a refresh of two years ago."""
     path = tmp_path / "prices.json"
-    body = {"date": "2024-01-01", "pools": {"ADA_24": 0.0001}, "gpus": {}}
+    body = {"date": "2024-01-01", "gpus": {"NVIDIA GeForce RTX 4090": {"pool": "ADA_24", "usd_per_s": 0.0001}}}
     path.write_text(json.dumps(body))
     assert load(path) == listed()
     path.write_text(json.dumps({**body, "date": "2030-01-01"}))

@@ -43,10 +43,66 @@ def test_one_colour_is_blank_and_nothing_else(value: int) -> None:
     assert codes(Image.new("RGB", (512, 512), (value,) * 3)) == ["blank"]
 
 
-def test_noise_is_no_picture() -> None:
-    """Undecoded latents look like this."""
-    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
+SIZES = (256, 368, 512, 576, 1024)  # what the settings allow, from end to end
+
+
+def noise(size: int, *, cell: int = 1, smooth: bool = False, strength: float = 60.0) -> Image.Image:
+    """Coloured noise whose cells are so many pixels wide, or smoothed into each other as a decoder does."""
+    rng = np.random.default_rng(0)
+    cells = np.clip(128 + strength * rng.standard_normal((size // cell, size // cell, 3)), 0, 255).astype(np.uint8)
+    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    return Image.fromarray(cells).resize((size, size), how)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_noise_is_no_picture(size: int) -> None:
+    """At any size: a copy that was shrunk first would have averaged it away."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     assert codes(Image.fromarray(pixels)) == ["noise"]
+
+
+@pytest.mark.parametrize("size", [512, 1024])
+@pytest.mark.parametrize("cell", [1, 4, 8])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_latents_that_nobody_sampled_are_no_picture(size: int, cell: int, smooth: bool) -> None:
+    """A cell of a latent is eight pixels wide: decoded noise is blotchy, coloured, and not sharp at all."""
+    assert codes(noise(size, cell=cell, smooth=smooth)) == ["noise"]
+
+
+def test_faint_noise_is_noise() -> None:
+    """Its strength says nothing; that neighbours have nothing in common does."""
+    assert codes(noise(512, strength=15.0)) == ["noise"]
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1024, 320), (0, 700, 1024, 1024), (0, 0, 300, 1024)])
+def test_noise_in_a_third_of_a_picture_is_seen_wherever(box: tuple[int, int, int, int]) -> None:
+    """A tile that failed is rarely the middle one."""
+    image = picture(size=1024)
+    image.paste(noise(1024, strength=90.0).crop(box), box[:2])
+    assert codes(image, faces=None) == ["noise"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_grain_is_not_noise(size: int) -> None:
+    """Film grain, a busy pattern and a mosaic of coarse blocks are pictures."""
+    grainy = np.asarray(picture(size=size), dtype=np.float32)
+    grainy = grainy + 20.0 * np.random.default_rng(0).standard_normal((size, size, 1))
+    assert "noise" not in codes(Image.fromarray(np.clip(grainy, 0, 255).astype(np.uint8)), faces=None)
+    assert "noise" not in codes(noise(size, cell=size // 8), faces=None)
+
+
+def test_small_picture_is_measured_without_a_crash() -> None:
+    """Below 32 px a side nothing can be said of noise; one pixel is blank."""
+    assert measure(noise(16)).noise == 0.0
+    assert codes(Image.new("RGB", (1, 1)), faces=None) == ["blank"]
+
+
+def test_wrong_size_is_a_fault_of_the_picture() -> None:
+    """Read from the pixels, against what was asked for."""
+    numbers = _numbers(measure(picture()))
+    found = findings(**numbers, asked=(512, 768), faces=None, expects_face=False)
+    assert [(one.code, one.text) for one in found] == [("wrong_size", "512x512 came back, 512x768 was asked for")]
+    assert findings(**numbers, asked=(512, 512), faces=None, expects_face=False) == []
 
 
 @pytest.mark.parametrize("size", [512, 1024])

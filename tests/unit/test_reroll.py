@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from resources.gpu.backend import RemoteOutput
 from resources.gpu.budget import Budgets
-from resources.images import decode
 from ryla_assets.domain.errors import NotAccepted
 from ryla_assets.domain.images import ImageRecord, ImageSet, from_json, to_json
 from ryla_assets.studio.base import make_base_images
@@ -18,14 +16,13 @@ from ryla_assets.studio.content import ContentRequest, ask, generate
 from ryla_assets.studio.judge import judge, judge_all
 from ryla_assets.studio.lora import make_dataset, start_training, take_weights
 from ryla_assets.studio.quality import look_at
-from ryla_assets.studio.reroll import cost_per_accepted, redrawn, stronger
+from ryla_assets.studio.reroll import cost_per_accepted, redrawn
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Caller, Studio, name_of, pictures_of
-from tests.fakes.scripted_backend import MOST_USD, USD, ScriptedBackend, png
+from tests.fakes.scripted_backend import MOST_USD, USD, ScriptedBackend
 from tests.fakes.scripted_studio import (
     IMAGE_PX,
     STRANGER,
-    NamingBackend,
     ScriptedScorer,
     decree,
     face,
@@ -203,9 +200,7 @@ def test_again_adopts_every_round_and_pays_nothing(open_house: Opens, open_studi
 
 
 def test_face_is_held_more_where_it_was_another_one(studio: Studio) -> None:
-    """By 0.05 a round and at most 1; a shot that failed otherwise keeps its weight."""
-    assert [stronger(0.95, n) for n in (0, 1, 2)] == [0.95, 1.0, 1.0]
-    assert stronger(0.2, 2) == 0.3
+    """A shot that failed otherwise keeps its weight."""
     base = to_base(studio, MARA)
     sees(studio, "character-sheet-10-front-smile", STRANGER)
     sees(studio, "character-sheet-10-left-neutral")
@@ -225,19 +220,33 @@ def test_content_is_held_more_too(studio: Studio) -> None:
     assert weights(studio, "generated-images-11-", ("02", "03")) == {f"{SCENE}-02": 0.85, f"{SCENE}-03": 0.8}
 
 
-def test_lora_re_roll_is_one_graph(studio: Studio) -> None:
-    """No face is held there, so whoever failed for whatever reason is drawn together: one model load, not two."""
+def test_lora_is_taken_stronger_where_the_face_was_another_one(studio: Studio) -> None:
+    """By 0.1 a round; its strength is one a graph, so who was only lost is drawn apart."""
     made: Any = to_sheet(studio, MARA)
     for stage in (make_dataset, start_training, take_weights):
         made = stage(studio, made)
         decree(studio, made)
     sees(studio, f"generated-images-10-{SCENE}-02", STRANGER)
     sees(studio, f"generated-images-10-{SCENE}-03")
-    studio.runner.backend.workers = 1  # else a graph a worker may be worth it
     made = content(studio, method="lora")
     assert made.route == "lora"
     assert takes(made.images) == {"01": 10, "02": 11, "03": 11, "04": 10}
-    assert sum("re-roll" in label for label in sent(studio)) == 1
+    assert strengths(studio, "generated-images-11-") == {f"{SCENE}-02": 1.1, f"{SCENE}-03": 1.0}
+
+
+def strengths(studio: Studio, take: str) -> dict[str, float]:
+    """Shot -> the LoRA's strength in the graph that drew it."""
+    assert isinstance(studio.runner.backend, ScriptedBackend)
+    jobs = [remote.submission.job for remote in studio.runner.backend.remotes.values()]
+    graphs = [job.request for job in jobs if job.kind == "image"]
+    return {
+        str(node["inputs"]["filename_prefix"]).partition(take)[2]: float(lora["inputs"]["strength_model"])
+        for graph in graphs
+        for lora in graph.values()
+        if lora["class_type"] == "LoraLoaderModelOnly"
+        for node in graph.values()
+        if take in str(node["inputs"].get("filename_prefix", ""))
+    }
 
 
 def weights(studio: Studio, take: str, shots: tuple[str, ...] = ("front-smile", "left-neutral")) -> dict[str, float]:
@@ -269,51 +278,24 @@ def _weight_behind(graph: dict[str, Any], node: dict[str, Any]) -> float:
 # ---- damage
 
 
-class Damaging(NamingBackend):
-    """Returns a black picture, noise, a blur, or another one's pixels, for the outputs named in `harm`."""
-
-    harm: dict[str, str]
-
-    async def fetch(self, remote_id: str) -> list[RemoteOutput]:
-        """As scripted, with the harm done."""
-        outputs = await super().fetch(remote_id)
-        return [replace(one, data=self._harmed(one, outputs)) for one in outputs]
-
-    def _harmed(self, one: RemoteOutput, outputs: list[RemoteOutput]) -> bytes:
-        import numpy as np
-        from PIL import Image, ImageFilter
-
-        how = next((how for name, how in self.harm.items() if one.name.startswith(f"{MARA}/{name}")), "")
-        if how == "blank":
-            return png(Image.new("RGB", (IMAGE_PX, IMAGE_PX)))
-        if how == "noise":  # what a latent looks like that was never decoded
-            return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)))
-        if how == "blurred":
-            return png(decode(one.data).filter(ImageFilter.GaussianBlur(6)))
-        return next(o.data for o in outputs if o is not one) if how == "duplicate" else one.data
-
-
 @pytest.mark.parametrize(
     ("how", "said"),
     [
         ("blank", "blank: luma spreads over 0"),
-        ("noise", "noise: sharpness"),
+        ("noise", "noise: 49,"),
         ("blurred", "picture blurred: sharpness"),
         ("duplicate", "the same picture as"),
     ],
 )
 def test_damaged_picture_is_replaced(open_house: Opens, how: str, said: str) -> None:
     """The other three are kept, and what was wrong is on its record, also what its pixels alone said."""
-    parts = scripted_parts()
-    backend = Damaging(scripts=parts["backend"].scripts, render_domain="preview", scorer=parts["scorer"])
-    backend.harm = {f"generated-images-10-{SCENE}-02": how}
-    studio = open_house(parts={**parts, "backend": backend})
+    studio = open_house(parts=scripted_parts(harm={f"{MARA}/generated-images-10-{SCENE}-02": how}))
     to_content(studio, MARA)
     made = content(studio)
     assert takes(made.images) == {"01": 10, "02": 11, "03": 10, "04": 10}
     [rejected] = made.rejected
     assert rejected.refused.startswith(said)
-    assert rejected.faults == (() if how == "duplicate" else (how,))
+    assert rejected.faults == (("blank",) if how == "blank" else ()), "the others are found when it is looked at"
     studio.publish(made)
     assert judge(studio, "generated_images", MARA, "quality").passed
 

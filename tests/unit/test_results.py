@@ -135,6 +135,23 @@ def test_rejected_takes_are_counted(chain: Chain) -> None:
     assert metadata_of(chain.studio, again)["rejected"].value == 2
 
 
+def test_picture_that_is_refused_by_name_is_labelled(chain: Chain) -> None:
+    """Its set may be accepted all the same: the preview, the counts and the table say which one is no result."""
+    sheet = chain.made["character_sheet"]
+    assert isinstance(sheet, ImageSet)
+    refused = sheet.images[1].model_copy(update={"refused": "another person: distance 0.90"})
+    torn = sheet.images[2].model_copy(update={"refused": "unreadable", "pixels_sha256": ""})
+    again = sheet.model_copy(update={"images": (sheet.images[0], refused, torn)})
+    metadata = metadata_of(chain.studio, again)
+    shown = {name: value.value for name, value in metadata.items()}
+    assert shown["preview"].startswith("|front-neutra|REFUSED fron|\n"), "and what is no picture has no thumbnail"
+    assert (shown["images"], shown["good_images"], shown["rejected"]) == (3, 1, 2)
+    assert [row.data["why"] for row in metadata["rejections"].records] == [
+        "another person: distance 0.90",
+        "unreadable",
+    ]
+
+
 def test_dataset_says_what_was_left_out(chain: Chain) -> None:
     """And why, shot by shot; the trigger is no name."""
     shown = chain.of("lora_dataset")

@@ -178,13 +178,14 @@ def ask(question: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(question)
 
 
-def ended(backend: RunPodBackend, remote_id: str) -> RemoteStatus:
-    """Poll until it ends."""
+def ended(backend: RunPodBackend, remote_id: str, age_s: float | None = None) -> RemoteStatus:
+    """Poll until it ends; `age_s` is what the ledger says of it."""
+    ages_s = {} if age_s is None else {remote_id: age_s}
 
     async def follow() -> RemoteStatus:
         for _ in range(200):
             try:
-                status: RemoteStatus = (await backend.poll([remote_id]))[remote_id]
+                status: RemoteStatus = (await backend.poll([remote_id], ages_s))[remote_id]
             except BackendUnavailable:
                 status = RemoteStatus("queued")
             if status.state not in ("queued", "running"):
@@ -470,6 +471,23 @@ def test_cancelled_in_the_queue_costs_what_a_start_may_cost(
     ask(official.cancel(remote_id))
 
 
+def test_cancelled_by_another_process_costs_what_its_age_says(official: RunPodBackend, far: Far) -> None:
+    """`ryla jobs cancel` did not submit it: the ledger's word for its age bounds the bill as well as our own does."""
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    far.health = {"workers": {"initializing": 0, "idle": 0, "running": 3}}
+    ask(official.cancel(remote_id))
+    assert ended(official, remote_id, age_s=900.0).cost_usd == 0.0
+
+
+def test_run_of_another_process_that_tells_no_time_costs_its_age(official: RunPodBackend, far: Far) -> None:
+    """It may have run from the start: all the seconds since its intent, and the idle time after it."""
+    far.status = {"id": "job-1", "status": "CANCELLED", "workerId": "w1"}
+    status = ended(official, f"img/job-1/{FINGERPRINT}", age_s=60.0)
+    assert status.cost_usd == pytest.approx(62 * 0.001 + 5 * 0.001)
+    far.status = {"id": "job-2", "status": "CANCELLED", "workerId": "w1"}
+    assert ended(official, f"img/job-2/{FINGERPRINT}").cost_usd is None, "nobody said how old it is"
+
+
 def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) -> None:
     """404 means that it has ended."""
     far.status = None
@@ -480,10 +498,10 @@ def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) 
 def test_diagnosis_from_counts_alone(official: RunPodBackend, far: Far) -> None:
     """Without the control API /health tells what it counts, and nothing is an answer too."""
     remote_id = f"img/job-1/{FINGERPRINT}"
-    assert ask(official.diagnose(remote_id)).code == "unknown"
+    assert ask(official.diagnose(remote_id, 25.0)).code == "unknown"
     official._health._known.clear()
     far.health = {"workers": {"idle": 0, "running": 0}, "jobs": {"inQueue": 4, "failed": "many"}}
-    told = ask(official.diagnose(remote_id))
+    told = ask(official.diagnose(remote_id, 25.0))
     assert (told.code, told.hopeless) == ("no_workers", False)
     assert "0 idle, 0 running; jobs waiting: 4." in told.text
 
@@ -513,7 +531,7 @@ def test_diagnoser_is_asked_where_there_is_one(service: Service) -> None:
     ask(backend.preflight([f"{URL}/img", f"{URL}/img"]))
     with pytest.raises(BackendUnavailable, match="max workers 0"):
         ask(backend.preflight([f"{URL}/adult"]))
-    assert ask(backend.diagnose(f"img/job-1/{FINGERPRINT}")).code == "throttled"
+    assert ask(backend.diagnose(f"img/job-1/{FINGERPRINT}", 25.0)).code == "throttled"
     assert doctor.asked == ["img", "adult", ("img", "job-1", True)]
 
 

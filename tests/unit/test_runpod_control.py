@@ -144,7 +144,7 @@ def test_id_from_outside_cannot_leave_its_place_in_the_path() -> None:
 def test_answer_without_end_is_cut() -> None:
     """Memory is bounded whatever the far side sends."""
     wire = Wire(httpx.Response(200, content=b"[" + b" " * MAX_BYTES))
-    assert "more than" in refused(wire, lambda client: client.endpoints()).message
+    assert "more than" in refused(wire, lambda client: client.pods()).message
 
 
 # ---- refusals and retries
@@ -358,7 +358,7 @@ def test_bill_is_read_hour_by_hour() -> None:
     start = datetime(2026, 6, 1, 10, tzinfo=UTC)
     bill = wire.ask(lambda client: client.billed(["ep1"], start, start + timedelta(hours=2)))
     assert [(line.hour, line.resource, line.usd) for line in bill.lines] == [(start, "ep1", 0.25)]
-    assert (bill.usd, bill.unreconciled) == (0.25, "")
+    assert (bill.usd, bill.unreconciled) == (0.25, "records of the bill that cannot be read: 1")
     assert dict(wire.asked[0].url.params) == {
         "bucketSize": "hour", "serverlessId": "ep1",
         "startTime": "2026-06-01T10:00:00Z", "endTime": "2026-06-01T12:00:00Z",
@@ -372,6 +372,17 @@ def test_bill_that_lags_is_flagged_and_never_raises(answer: Any) -> None:
     bill = Wire(answer).ask(lambda client: client.billed(["ep1"], start, start + timedelta(hours=1)))
     assert bill.lines == ()
     assert "ep1" in bill.unreconciled
+
+
+def test_bill_of_many_pods_is_one_question() -> None:
+    """The quota is 60 a minute; what other people's pods cost is left out, and those without a record are counted."""
+    start = datetime(2026, 6, 1, 10, tzinfo=UTC)
+    records = [{"startTime": start.isoformat(), "podId": f"p{n}", "totalAmount": 0.5} for n in range(200)]
+    wire = Wire(told({"records": [*records, {**records[0], "podId": "foreign"}]}))
+    bill = wire.ask(lambda client: client.billed_pods([f"p{n}" for n in range(210)], start, start + timedelta(hours=2)))
+    assert (len(wire.asked), bill.usd) == (1, 100.0)
+    assert "podId" not in wire.asked[0].url.params
+    assert bill.unreconciled == "there is no record of p200, p201, p202 and 7 more yet"
 
 
 def test_bill_of_the_last_hours_is_not_final() -> None:

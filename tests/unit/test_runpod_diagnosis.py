@@ -147,7 +147,7 @@ def test_endpoint_without_requests_was_switched_off(plane: Plane) -> None:
     assert "0 after 7" in found.text
     assert "Raise Max workers of ep1" in found.next_command
     error = plane.refused()
-    assert (error.code, error.retry) == ("workers_max_zero", Retry.FATAL)
+    assert (error.code, error.retry) == ("workers_max_zero", Retry.ELSEWHERE)
     assert "Raise Max workers of ep1" in str(error)
 
 
@@ -322,7 +322,7 @@ def test_endpoint_id_that_is_wrong_stops_before_anything_is_sent(plane: Plane) -
     """S10: the id in the settings names nothing."""
     plane.failing = {"ep1": problem(404)}
     error = plane.refused()
-    assert (error.code, error.retry) == ("unknown_endpoint", Retry.FATAL)
+    assert (error.code, error.retry) == ("unknown_endpoint", Retry.ELSEWHERE)
     assert "ENDPOINT_ID" in str(error)
     found = plane.diagnosed()
     assert (found.code, found.hopeless) == ("unknown_endpoint", True)

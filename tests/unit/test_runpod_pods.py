@@ -323,7 +323,7 @@ def test_attempt_is_found_by_its_name_in_another_process(cloud: Cloud) -> None:
     pod = cloud.add(PREFIX + sent.attempt_id)
     cloud.now += 5
     cloud.add(PREFIX + sent.attempt_id)  # and its double
-    found = cloud.run(lambda pods: pods.find(sent.attempt_id, sent.fingerprint))
+    found = cloud.run(lambda pods: pods.find(sent.attempt_id, sent.fingerprint, 0.0))
     assert found == f"pod/{pod['id']}/{sent.fingerprint}"
     assert [one["id"] for one in mine(cloud, sent)] == [pod["id"]]
 
@@ -334,9 +334,8 @@ def test_absence_is_believed_only_after_a_while(cloud: Cloud) -> None:
 
     async def ask(pods: Pods) -> Any:
         with pytest.raises(OutcomeUnknown):
-            await pods.find(sent.attempt_id, sent.fingerprint)
-        cloud.now += SURE_S
-        return await pods.find(sent.attempt_id, sent.fingerprint)
+            await pods.find(sent.attempt_id, sent.fingerprint, SURE_S - 1)
+        return await pods.find(sent.attempt_id, sent.fingerprint, SURE_S)
 
     assert cloud.run(ask) is None
 
@@ -347,7 +346,7 @@ def test_result_of_a_pod_that_nobody_remembers_is_found_in_the_store(cloud: Clou
     cloud.left(sent.fingerprint, sent.attempt_id)
 
     async def ask(pods: Pods) -> tuple[str | None, RemoteStatus]:
-        found = await pods.find(sent.attempt_id, sent.fingerprint)
+        found = await pods.find(sent.attempt_id, sent.fingerprint, 0.0)
         assert found is not None
         return found, await pods.status(found)
 
@@ -356,7 +355,7 @@ def test_result_of_a_pod_that_nobody_remembers_is_found_in_the_store(cloud: Clou
     assert (status.state, status.cost_usd) == ("succeeded", None)
     other = attempt()
     with pytest.raises(OutcomeUnknown):  # the same job's result, made by another attempt, proves nothing of this one
-        cloud.run(lambda pods: pods.find(other.attempt_id, other.fingerprint))
+        cloud.run(lambda pods: pods.find(other.attempt_id, other.fingerprint, 0.0))
 
 
 # ---- following

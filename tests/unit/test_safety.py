@@ -1,19 +1,17 @@
 """What must never get past the safety screen, and what it must not block."""
 
 import hashlib
-import sys
 import unicodedata
-from collections.abc import Callable
 
 import pytest
 
-from ryla_assets.domain import safety, safety_languages, safety_words
+from ryla_assets.domain import safety, safety_languages, safety_number_words, safety_words
 from ryla_assets.domain.errors import UnsafeText
 from ryla_assets.domain.safety import MAX_TEXT, MINOR_SAFETY_NEGATIVE, adult_phrase, block_record, screen
-from ryla_assets.domain.safety_person import DenyList
-from ryla_assets.domain.safety_text import MAX_GROWTH, MAX_NUMBERS, Unread, fold, read
+from ryla_assets.domain.safety_fold import MAX_GROWTH, Unread, fold
+from ryla_assets.domain.safety_text import MAX_NUMBERS, read
 from ryla_assets.prompts.catalogue import catalogue
-from tests.unit.safety_sets import DOCS, FOLDER, Case, cases, code_of, rewrite, wrong
+from tests.unit.safety_sets import DOCS, FOLDER, SETS, Case, cases, code_of, rewrite, wrong
 
 TABLE = cases("table")
 CODES = {
@@ -23,8 +21,11 @@ CODES = {
     "person": {"real_person"},
     "unread": {"unreadable"},
 }
-# sha256 of held_out.tsv. Whoever changes the set makes its numbers worthless: they would no longer be of unseen texts.
-HELD_OUT_SHA256 = "9b2624626f356ca490dbad336afd32f3f89fa4e3368ec890a875b25f41b20732"
+# sha256 of the held-out sets. Whoever changes one makes its numbers worthless: they would no longer be of unseen texts.
+HELD_OUT_SHA256 = {
+    "held_out": "9b2624626f356ca490dbad336afd32f3f89fa4e3368ec890a875b25f41b20732",
+    "held_out_2": "ecedbe132635c1d84db0c8de48d676d8e1d9921143407e5e36fdaba5b5e041f9",
+}
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: f"{case.language}-{case.kind}-{case.text!a}")
@@ -43,11 +44,13 @@ def test_table_is_large_and_has_no_text_twice() -> None:
     assert min(sum(case.must_block for case in TABLE), sum(not case.must_block for case in TABLE)) >= 100
 
 
-def test_held_out_set_was_not_touched_and_shares_no_text_with_the_table() -> None:
+@pytest.mark.parametrize("name", HELD_OUT_SHA256)
+def test_held_out_set_was_not_touched_and_shares_no_text_with_another(name: str) -> None:
     """Its numbers are of texts that no rule was made for."""
-    assert hashlib.sha256((FOLDER / "held_out.tsv").read_bytes()).hexdigest() == HELD_OUT_SHA256
-    assert not {case.text for case in cases("held_out")} & {case.text for case in TABLE}
-    assert len(cases("held_out")) >= 100
+    assert hashlib.sha256((FOLDER / f"{name}.tsv").read_bytes()).hexdigest() == HELD_OUT_SHA256[name]
+    others = {case.text for other in SETS if other != name for case in cases(other)}
+    assert not {case.text for case in cases(name)} & others
+    assert len(cases(name)) >= 100
 
 
 def test_published_numbers_are_a_fresh_count() -> None:
@@ -56,11 +59,12 @@ def test_published_numbers_are_a_fresh_count() -> None:
     assert document == rewrite(document)
 
 
-def test_held_out_rates_do_not_rot() -> None:
+@pytest.mark.parametrize("name", HELD_OUT_SHA256)
+def test_held_out_rates_do_not_rot(name: str) -> None:
     """A change that lets a tenth of unseen texts through, or blocks a tenth of harmless ones, is no improvement."""
-    missed = wrong("held_out")
-    assert sum(case.must_block for case in missed) <= 9
-    assert sum(not case.must_block for case in missed) <= 8
+    every, missed = cases(name), wrong(name)
+    for must in (True, False):
+        assert 10 * sum(c.must_block is must for c in missed) < sum(c.must_block is must for c in every)
 
 
 @pytest.mark.parametrize("text", ["woman\x00", "chi\x07ld", "\ud83d", "\ue000", "&amp;amp;amp;amp;#99;hild", "\ufdfa"])
@@ -112,42 +116,6 @@ def test_text_that_unfolds_is_bounded(sign: str) -> None:
         assert len(unicodedata.normalize("NFKC", sign)) > MAX_GROWTH
 
 
-HOSTILE: list[Callable[[int], str]] = [
-    lambda n: "a" * n,
-    lambda n: "ea1" * (n // 3),
-    lambda n: "a " * (n // 2),
-    lambda n: "a\u200b" * (n // 2),
-    lambda n: "e\u0301" * (n // 2),
-    lambda n: "a\u0430" * (n // 2),
-    lambda n: "a. " * (n // 3),
-    lambda n: "looks like a " * (n // 13),
-    lambda n: "\u4e8c " * (n // 2),
-]
-
-
-def calls(text: str) -> int:
-    """How many Python functions the screen calls for a text: work that no machine makes faster."""
-    count = 0
-
-    def note(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(note)
-    try:
-        code_of(text)
-    finally:
-        sys.setprofile(None)
-    return count
-
-
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_work_grows_no_faster_than_the_text(hostile: Callable[[int], str]) -> None:
-    """Four times the text calls at most about four times the functions; a rule over pairs would call sixteen."""
-    calls(hostile(2000))  # what is looked up once is looked up here
-    assert calls(hostile(8000)) <= 5 * calls(hostile(2000)) + 100
-
-
 def test_error_tells_the_way_out_and_never_the_text() -> None:
     """The blocked text appears nowhere in the error; field, code and cure do."""
     with pytest.raises(UnsafeText) as caught:
@@ -183,32 +151,13 @@ def test_every_code_has_a_way_out() -> None:
     assert codes | {"too_long", "too_many_numbers"} == set(safety_words.WAYS_OUT)
 
 
-@pytest.mark.parametrize(
-    "text", ["Ada Example", "portrait of ada  example", "Ad\u00e1 Ex@mple", "ADA-EXAMPLE, smiling", "Solo"]
-)
-def test_name_of_the_deny_list_is_blocked(text: str) -> None:
-    """However it is written; and only then."""
-    denied = DenyList.of(["# people", "", "\u00c1da Example  # a comment", "Solo"])
-    with pytest.raises(UnsafeText) as caught:
-        screen(text, field="details", denied=denied)
-    assert caught.value.value == "real_person"
-    assert code_of(text) == ""
-
-
-def test_deny_list_blocks_whole_names_only() -> None:
-    """Half of a name is somebody else's."""
-    denied = DenyList.of(["Ada Example"])
-    for text in ("Ada walks", "an example", "Example Ada", "Adana Example"):
-        screen(text, field="details", denied=denied)
-
-
 def test_lists_are_written_as_they_are_read() -> None:
     """An entry that folding would change could never match."""
     entries = safety_words.MINOR_TERMS | safety_words.SCHOOL_TERMS | safety_languages.MINORS | safety_languages.SCHOOL
     assert [entry for entry in entries if read(entry).words != [entry]] == []
     for phrase in {**safety_words.PHRASES, **safety_languages.PHRASES}:
         assert read(phrase).words == phrase.split()
-    assert all(fold(word) == word for word in safety_words.NUMBERS | safety_languages.NUMBERS)
+    assert all(fold(word) == word for word in safety_words.NUMBERS | safety_number_words.NUMBERS)
 
 
 def test_own_catalogue_passes_the_screen() -> None:

@@ -85,7 +85,7 @@ def test_what_is_stored_is_signed_and_marked(tmp_path: Path, certificate: dict[s
     store = FileStore(tmp_path / "store")
     how: dict[str, Any] = {"source": "trainedAlgorithmicMedia", "tool": "RYLA Assets", "signer": signer}
     outputs = [RemoteOutput("front_00001_.png", picture(64, 48))]
-    [first], [second] = (accept(JOB, outputs, store, **how) for _ in range(2))
+    [first], [second] = (accept(JOB, outputs, store, **how).outputs for _ in range(2))
     data = store.get("images", first["sha256"])
     assert images.read_mark(data) == read(data).source == "trainedAlgorithmicMedia"
     assert images.claimed_original(data) == first["pixels_sha256"] == second["pixels_sha256"]

@@ -90,7 +90,7 @@ def test_changed_prompts_do_not_change_what_was_planned(studio: Studio, monkeypa
 def test_plan_survives_a_killed_run(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan is committed before the first job is sent: the next run sends exactly that."""
     with monkeypatch.context() as patch:
-        patch.setattr(studio.runner, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(studio.runner, "answers", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             make_base_images(studio, MARA)
     [request] = studio.registry.requests(MARA, "base_images")

@@ -19,6 +19,7 @@ from ryla_assets.build import build_studio
 from ryla_assets.cli import main
 from ryla_assets.doctor import examine
 from ryla_assets.domain.errors import InputError, UnsafeText
+from ryla_assets.domain.wrong_values import shown
 from ryla_assets.instance import add_partition, materialize, why
 from ryla_assets.settings import Settings
 from ryla_assets.studio import texts
@@ -100,6 +101,62 @@ def test_blocked_wish_is_recorded_once(studio: Studio) -> None:
         ask(studio, WHO, parse({"details": UNSAFE, "asked_by": "cli:somebody"}))
     assert blocks(studio) == [("details", "generated_images", WHO)]
     assert studio.registry.blocks(since=0)[0].who == "cli:somebody"
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"scene": UNSAFE}, "scene"),
+        ({"aspect": UNSAFE}, "aspect"),
+        ({"rating": UNSAFE}, "rating"),
+        ({"method": UNSAFE}, "method"),
+        ({"count": UNSAFE}, "count"),
+        ({"prompt": UNSAFE}, "prompt"),
+        ({UNSAFE: "yes"}, "request"),
+    ],
+)
+def test_blocked_text_in_any_field_of_a_wish_is_recorded_and_not_repeated(
+    studio: Studio, asked: dict[str, str], field: str
+) -> None:
+    """An error about an id, a number or an unknown field repeats only what the screen has let pass."""
+    to_content(studio, WHO)
+    with pytest.raises(UnsafeText) as caught:
+        ask(studio, WHO, parse({**asked, "asked_by": "cli:somebody"}, studio, character=WHO))
+    assert "teenager" not in f"{caught.value} {caught.value.as_dict()}"
+    assert blocks(studio) == [(field, "generated_images", WHO)]
+    assert studio.registry.blocks(since=0)[0].who == "cli:somebody"
+
+
+def test_harmless_wrong_value_of_a_wish_is_still_told(studio: Studio) -> None:
+    """So that it can be corrected; a text in an unknown field is not."""
+    with pytest.raises(InputError, match=r"'cosy-home' is not a known value\. Did you mean 'cozy-home'") as scene:
+        ask(studio, WHO, parse({"scene": "cosy-home"}, studio, character=WHO))
+    assert scene.value.value == "cosy-home"
+    with pytest.raises(InputError, match=r"^count: .*\(got 99\)"):
+        parse({"count": 99}, studio, character=WHO)
+    with pytest.raises(InputError, match="Known fields") as unknown:
+        parse({"prompt": "a red scarf"}, studio, character=WHO)
+    assert "scarf" not in f"{unknown.value} {unknown.value.as_dict()}"
+    assert blocks(studio) == []
+
+
+def test_name_of_a_character_that_does_not_exist_is_screened() -> None:
+    """Also what is typed in place of an id comes back in an error."""
+    assert shown("mara-lynd") == "mara-lynd"
+    assert shown(UNSAFE) == "(not shown)"
+
+
+def test_blocked_option_of_the_command_line_is_recorded_and_not_repeated(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ryla generate ID --scene TEXT` is a door like the others."""
+    monkeypatch.setenv("LOGNAME", "vera")
+    result = CliRunner().invoke(main, ["generate", WHO, "--scene", UNSAFE])
+    assert result.exit_code == 2
+    assert "teenager" not in result.output
+    assert blocks(studio) == [("scene", "generated_images", WHO)]
+    unknown = CliRunner().invoke(main, ["generate", UNSAFE])
+    assert "teenager" not in unknown.output
 
 
 def test_blocked_request_of_an_earlier_screen_is_recorded(studio: Studio) -> None:
@@ -188,7 +245,7 @@ def test_nobody_goes_around_the_door() -> None:
     """A stage that built its own prompt would be screened without the deny list, and its blocks recorded nowhere."""
     doors = {
         "ryla_assets.prompts.build": {"build_prompt", "build_caption"},
-        "ryla_assets.domain.safety": {"screen"},
+        "ryla_assets.domain.safety": {"screen", "reason_against", "blocked"},
         "ryla_assets.domain.character": {"parse_character"},
         "ryla_assets.registry.files": {"load_character"},
     }

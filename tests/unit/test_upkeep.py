@@ -16,6 +16,7 @@ from resources.database import writing
 from resources.gpu.job import Job, OutputSpec
 from resources.gpu.ledger import Attempt
 from resources.gpu.tables import attempts
+from resources.storage import StorageError
 from ryla_assets.domain.images import LoraDataset, TrainingTicket
 from ryla_assets.studio.ledger import FOREIGN_AFTER_S, sweep
 from ryla_assets.studio.studio import Studio
@@ -142,6 +143,33 @@ def test_backend_that_does_not_answer_is_asked_again_later(studio: Studio, backe
     backend.unreachable = False
     aged(studio, attempt, FOREIGN_AFTER_S + 1)
     assert [swept.state for swept in sweep(studio, lambda _: ENDED)] == ["cancelled"]
+
+
+def test_store_that_fails_for_one_orphan_leaves_no_other_burning(
+    studio: Studio, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One had finished and cannot be stored now; the next is stopped all the same, and machines are given back."""
+    done = left_behind(studio, "a", states=("succeeded",))
+    burning = left_behind(studio, "b")
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(studio.store, "put", full)
+    given_back: list[bool] = []
+    monkeypatch.setattr(studio.runner, "sweep", lambda: given_back.append(True) or [])
+    told = {one.attempt_id: one for one in sweep(studio, lambda _: ENDED)}
+    assert "no space left" in told[done.id].trouble
+    assert (told[burning.id].state, backend.cancels) == ("cancelled", [done.remote_id, burning.remote_id])
+    assert (now(studio, done).is_open, given_back) == (True, [True])
+
+
+def test_silent_backend_is_asked_about_one_orphan_a_sweep(studio: Studio, backend: ScriptedBackend) -> None:
+    """Each question may take its time to fail: the others wait for the next tick, not for the sensor's deadline."""
+    for name in "abc":
+        left_behind(studio, name)
+    backend.unreachable = True
+    assert len(sweep(studio, lambda _: ENDED)) == 1
 
 
 def test_sweep_is_bounded(studio: Studio) -> None:

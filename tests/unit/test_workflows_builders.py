@@ -14,6 +14,7 @@ from workflows.examples import examples, option_examples
 from workflows.face_swap import face_swap
 from workflows.lora_generation import lora_generation
 from workflows.models import files_for, model_files
+from workflows.precision import in_fp32
 from workflows.requests import ImageRequest
 from workflows.schema import validate
 from workflows.versions import WORKFLOW_VERSIONS
@@ -33,6 +34,7 @@ STYLE = "face-swap/flux-dev-ip-adapter"
 OPTIONS = {
     STYLE: "612067e7ddee841b",
     "lora-generation/flux-dev-clip": "5e6b274f021d1721",
+    "base-image/flux-dev-fp32-vae": "ca49e455cba07459",
 }  # what no stage runs has no version of its own
 
 
@@ -83,6 +85,18 @@ def test_changed_builder_needs_a_new_version(workflow: str) -> None:
 def test_option_changes_on_purpose_only() -> None:
     """An option's graph is nobody's fingerprint yet; its digest is pinned all the same."""
     assert {label: digest(prompt) for label, prompt in option_examples().items()} == OPTIONS
+
+
+def test_precision_changes_the_vae_loader_alone() -> None:
+    """Every other node, its id and its links stay; the graph that was given is left as it was."""
+    prompt = face_swap([request()], reference_image="reference.png")
+    exact = in_fp32(prompt)
+    changed = {node_id for node_id in prompt if prompt[node_id] != exact[node_id]}
+    assert [prompt[node_id]["class_type"] for node_id in changed] == ["VAELoader"]
+    [node] = [exact[node_id] for node_id in changed]
+    assert node["class_type"] == "VAELoaderKJ"
+    assert node["inputs"] == {"vae_name": "ae.safetensors", "device": "main_device", "weight_dtype": "fp32"}
+    assert validate(exact) == []
 
 
 def test_three_seeds_share_loaders_and_texts() -> None:

@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Diagnosis, Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import (
+    NO_AGES,
+    Diagnosis,
+    Estimate,
+    OneEndpoint,
+    Pace,
+    RemoteOutput,
+    RemoteStatus,
+    Submission,
+)
 from resources.gpu.backends.comfyui.client import (
     Link,
     NotReached,
@@ -145,7 +154,7 @@ class ComfyUIBackend(OneEndpoint):
         self._listener.listen(attempt_id, graph)
         return attempt_id
 
-    async def find(self, attempt_id: str, **_: str) -> str | None:
+    async def find(self, attempt_id: str, **_: object) -> str | None:
         """See the module docstring: the id, None for what certainly never arrived, or BackendUnavailable."""
         if attempt_id in self._unsent:
             return None
@@ -158,7 +167,7 @@ class ComfyUIBackend(OneEndpoint):
             noted = await link.size(_note(attempt_id), place="temp") is not None
         return None if noted else attempt_id
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:  # noqa: ARG002
         """The queue once, and the history of each prompt that is not in it."""
         async with connected(self.url) as link:
             queue = await link.queue()
@@ -187,7 +196,7 @@ class ComfyUIBackend(OneEndpoint):
             await link.stop(remote_id)
         self._cancelled.add(remote_id)
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:  # noqa: ARG002
         """Its place in the queue, and what runs."""
         async with connected(self.url) as link:
             queue = await link.queue()

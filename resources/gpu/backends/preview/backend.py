@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.gpu.backend import Diagnosis, Estimate, OneEndpoint, Pace, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import (
+    NO_AGES,
+    Diagnosis,
+    Estimate,
+    OneEndpoint,
+    Pace,
+    RemoteOutput,
+    RemoteStatus,
+    Submission,
+)
 from resources.gpu.backends.preview.spool import Spool
 from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, canonical
@@ -107,11 +116,11 @@ class PreviewBackend(OneEndpoint):
         self._ensure_workers()
         return f"pv-{submission.attempt_id}"
 
-    async def find(self, attempt_id: str, **_: str) -> str | None:
+    async def find(self, attempt_id: str, **_: object) -> str | None:
         """The spool knows every attempt that arrived, so None is certain."""
         return f"pv-{attempt_id}" if self.spool.where(attempt_id) else None
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:  # noqa: ARG002
         """Read each job's file; dead workers are noticed and replaced here."""
         statuses = {remote_id: self._status(remote_id.removeprefix("pv-")) for remote_id in remote_ids}
         if any(status.state in ("queued", "running") for status in statuses.values()):
@@ -130,7 +139,7 @@ class PreviewBackend(OneEndpoint):
         """Take it out of the queue, or stop it after the picture it is drawing."""
         self.spool.cancel(remote_id.removeprefix("pv-"))
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:  # noqa: ARG002
         """How many wait, how many workers live."""
         alive = self.workers - len(self.spool.free_slots(self.workers))
         state = self.spool.where(remote_id.removeprefix("pv-")) or "unknown"

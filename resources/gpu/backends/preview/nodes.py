@@ -136,7 +136,8 @@ def _loader(class_type: str, kind: str) -> None:
 
 
 for _class, _kind in {
-    "DualCLIPLoader": "CLIP", "CLIPLoader": "CLIP", "VAELoader": "VAE", "ControlNetLoader": "CONTROL_NET",
+    "DualCLIPLoader": "CLIP", "CLIPLoader": "CLIP", "VAELoader": "VAE", "VAELoaderKJ": "VAE",
+    "ControlNetLoader": "CONTROL_NET",
     "KSamplerSelect": "SAMPLER", "BasicScheduler": "SIGMAS", "PulidFluxModelLoader": "PULIDFLUX",
     "PulidFluxEvaClipLoader": "EVA_CLIP", "PulidFluxInsightFaceLoader": "FACEANALYSIS",
 }.items():  # fmt: skip

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from resources.gpu.backend import Diagnosis, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import NO_AGES, Diagnosis, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.client import Accepted, JobsClient
 from resources.gpu.backends.runpod.health import Health
@@ -100,7 +100,15 @@ class RunPodBackend(Planning):
         await self.service.submitted(remote.key, self._reader(remote))
         return str(remote)
 
-    async def find(self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "") -> str | None:
+    async def find(
+        self,
+        attempt_id: str,
+        *,
+        fingerprint: str = "",
+        endpoint: str = "",
+        claim: str = "",
+        waited_s: float = 0.0,  # noqa: ARG002
+    ) -> str | None:
         """See the module docstring: its id, or OutcomeUnknown."""
         endpoint_id = self._id_of(endpoint)
         nameless = RemoteId(endpoint_id, NEVER_LEARNED, fingerprint)
@@ -113,7 +121,13 @@ class RunPodBackend(Planning):
             f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}, and nothing tells of it yet."
         )
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def left(self, fingerprint: str, endpoint: str) -> str | None:
+        """A result in our store, under the fingerprint; worker-comfyui leaves none."""
+        remote = RemoteId(self._id_of(endpoint), NEVER_LEARNED, fingerprint)
+        stored = await asyncio.to_thread(self.contract.stored, remote)
+        return str(remote) if stored is not None and stored.state == "succeeded" else None
+
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """What the process's poller knows; for ends in doubt also what lies in the store."""
         found: dict[str, RemoteStatus] = {}
         asked: dict[Key, RemoteId] = {}
@@ -127,7 +141,8 @@ class RunPodBackend(Planning):
             else:
                 asked[remote.key] = remote
         if asked:
-            looks = await self.service.look(list(asked), lambda key: self._reader(asked[key]))
+            ages = {key: ages_s[str(remote)] for key, remote in asked.items() if str(remote) in ages_s}
+            looks = await self.service.look(list(asked), lambda key: self._reader(asked[key]), ages)
             for key, look in looks.items():
                 found[str(asked[key])] = await self._judged(asked[key], look) if look.ended else look.status
         return found
@@ -173,7 +188,7 @@ class RunPodBackend(Planning):
                 await asyncio.sleep(0.5)
         self.service.hurry([remote.key])
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
         """By the diagnoser, or by what /health counts."""
         remote = ids.parse(remote_id)
         if remote is None:
@@ -182,13 +197,6 @@ class RunPodBackend(Planning):
             at, verdict = self._verdicts.get(remote.endpoint, (float("-inf"), None))
             if verdict is not None and time.monotonic() - at < VERDICT_S:
                 return replace(verdict, evidence={**verdict.evidence, "job": remote.job})
-            look = (
-                {}
-                if remote.job == NEVER_LEARNED
-                else await self.service.look([remote.key], lambda _: self._reader(remote))
-            )
-            here = look.get(remote.key)
-            waited_s = (here.elapsed_s or here.status.queue_s) if here else 0.0
             verdict = await self.service.ask(lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s))
             self._verdicts[remote.endpoint] = (time.monotonic(), verdict)
             return verdict

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from resources.gpu.backend import Diagnosis
-from resources.gpu.backends.runpod.verdicts import IMPOSSIBLE, RULES, Case, Hope, Rule
+from resources.gpu.backends.runpod.verdicts import IMPOSSIBLE, OF_ONE_ENDPOINT, RULES, Case, Hope, Rule
 from resources.gpu.errors import BackendUnavailable, Retry
 from resources.runpod.answers import Endpoint, Gpu
 from resources.runpod_control import ControlClient
@@ -37,7 +37,10 @@ class Diagnoser:
         self._since: dict[str, tuple[str, float, float]] = {}  # endpoint -> verdict, since when, last seen
 
     async def preflight(self, endpoint_id: str) -> None:
-        """Raise BackendUnavailable (FATAL) if nothing that is sent there can run; what is unknown stops nobody."""
+        """Raise BackendUnavailable if nothing that is sent there can run; what is unknown stops nobody.
+
+        ELSEWHERE where only this endpoint is to blame, FATAL where it is the account.
+        """
         case = Case(endpoint_id, 0.0, balance=await self._control.balance())
         try:
             case = replace(case, settings=await self._control.endpoint(endpoint_id))
@@ -49,7 +52,8 @@ class Diagnoser:
             if rule.when(case):
                 words = case.words()
                 way_out = f"{rule.command.format(**words)}."
-                raise BackendUnavailable(rule.text.format(**words), code=rule.code, retry=Retry.FATAL, way_out=way_out)
+                retry = Retry.ELSEWHERE if rule.code in OF_ONE_ENDPOINT else Retry.FATAL
+                raise BackendUnavailable(rule.text.format(**words), code=rule.code, retry=retry, way_out=way_out)
 
     async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
         """Why that job still waits, after `waited_s` seconds in the queue. Never raises for want of an answer."""

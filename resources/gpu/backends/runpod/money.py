@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from resources.gpu.backend import RemoteStatus
 from resources.gpu.backends.runpod.watch import POISONED_AFTER, Look
-from resources.gpu.prices import attempt_cost
+from resources.gpu.prices import attempt_cost, listed
 
-DEAREST_USD_PER_S = 0.00240  # B200, the dearest GPU on RunPod's serverless price list (2026-08-20)
+DEAREST_USD_PER_S = listed().rate([]).usd_per_s  # of an endpoint that cannot be asked for its GPUs
 IDLE_TIMEOUT_S = 10.0  # of an endpoint made by the control API v2 without a wish of its own
 
 

@@ -25,6 +25,10 @@ from workflows.object_info import FILE_FOLDERS
 ENGINE_VERSION = "1"  # raise it when what is sent for the same job changes pixels
 COLD_LIMIT_S = 600.0  # the longest start that is charged to a job; 498 s was measured (docs/adr/0006)
 TRAINING_S = 45 * 60.0  # the target of a training
+# Until a job whose id was lost shows its result, if it arrived: a cold start, and its work (ten pictures, or twice a
+# training's target). To send another one earlier is to pay twice whenever workers are cold.
+SHOWS_S = COLD_LIMIT_S + 300.0
+TRAINING_SHOWS_S = COLD_LIMIT_S + 2 * TRAINING_S
 TTL_SLACK_S = 60.0  # beyond both deadlines: the runner ends a job before RunPod forgets it
 _POLICY_MS = {"executionTimeout": (5_000, 7 * 86_400_000), "ttl": (10_000, 7 * 86_400_000)}  # RunPod docs: policies
 

@@ -70,7 +70,6 @@ class Pods:
         self._looks: dict[str, tuple[float, RemoteStatus]] = {}  # remote id -> looked when, what was seen
         self._hurried = -math.inf  # when a fresh look was last asked for
         self._cancelled: set[str] = set()  # pods that were terminated here, on demand
-        self._missing: dict[str, float] = {}  # attempt -> since when its name is looked for in vain
 
     # ---- the shape of a backend
 
@@ -82,22 +81,20 @@ class Pods:
         self._note(pod)
         return str(RemoteId(KIND, pod.id, submission.fingerprint))
 
-    async def find(self, attempt_id: str, fingerprint: str) -> str | None:
+    async def find(self, attempt_id: str, fingerprint: str, waited_s: float) -> str | None:
         """The remote id of an attempt whose create is in doubt; None once it is sure that there is none.
 
-        Raises OutcomeUnknown until its name was looked for during SURE_S.
+        Raises OutcomeUnknown until the create has been in doubt for SURE_S.
         """
         name = PREFIX + attempt_id
         if pods := await self._launcher.named(name):
-            self._missing.pop(attempt_id, None)
             await self._launcher.leave_only(name, pods[0].id)
             return str(RemoteId(KIND, pods[0].id, fingerprint))
         gone = RemoteId(KIND, NEVER_LEARNED, fingerprint)
         if await asyncio.to_thread(self._contract.stored, gone, attempt_id) is not None:
             return str(gone)
-        waited = self._clock() - self._missing.setdefault(attempt_id, self._clock())
-        if waited < SURE_S:
-            raise OutcomeUnknown(f"No pod is named {name} yet, after {waited:.0f} of {SURE_S:.0f} s.")
+        if waited_s < SURE_S:
+            raise OutcomeUnknown(f"No pod is named {name} yet, after {waited_s:.0f} of {SURE_S:.0f} s.")
         return None
 
     async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:

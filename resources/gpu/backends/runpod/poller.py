@@ -13,13 +13,15 @@ import heapq
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Reader, Watch, WorkerBook
 from resources.gpu.errors import BackendUnavailable, Retry
 
+NO_AGES: Mapping[Key, float] = MappingProxyType({})
 Ask = Callable[[str, str], Awaitable[dict[str, Any] | None]]  # endpoint id, job id -> status body; None: 404
 
 ENDED_KEPT = 4096  # ends that are remembered, so that a late progress update revives nothing
@@ -74,16 +76,18 @@ class Poller:
 
     def submitted(self, key: Key, read: Reader) -> None:
         """This process has just submitted it: follow it from now on."""
-        self._register(key, read, submitted_here=True)
+        self._register(key, read, submitted_here=True, age_s=0.0)
 
-    async def look(self, keys: Sequence[Key], reader: Callable[[Key], Reader]) -> dict[Key, Look]:
+    async def look(
+        self, keys: Sequence[Key], reader: Callable[[Key], Reader], ages_s: Mapping[Key, float] = NO_AGES
+    ) -> dict[Key, Look]:
         """The newest answer about each job; one that was never asked about, or hurried since, is waited for shortly.
 
-        `reader` gives the eyes for a job that is not followed yet. A job without a fresh answer is left out; raises
-        BackendUnavailable where that leaves none.
+        `reader` gives the eyes for a job that is not followed yet, `ages_s` says how long ago it was submitted. A job
+        without a fresh answer is left out; raises BackendUnavailable where that leaves none.
         """
         now = self._clock()
-        watches = [self._known(key) or self._register(key, reader(key)) for key in keys]
+        watches = [self._known(key) or self._register(key, reader(key), age_s=ages_s.get(key)) for key in keys]
         for watch in watches:
             watch.asked_at = now
         await self._answers([watch for watch in watches if not watch.ended and watch.seen_at < watch.wanted_at])
@@ -113,9 +117,10 @@ class Poller:
     def _known(self, key: Key) -> Watch | None:
         return self._ended.get(key) or self._watches.get(key)
 
-    def _register(self, key: Key, read: Reader, *, submitted_here: bool = False) -> Watch:
+    def _register(self, key: Key, read: Reader, *, submitted_here: bool = False, age_s: float | None = None) -> Watch:
         now = self._clock()
-        watch = Watch(key, read, now, submitted_here, wanted_at=now, asked_at=now)
+        since = now - (age_s or 0.0)
+        watch = Watch(key, read, since, submitted_here, dated=age_s is not None, wanted_at=now, asked_at=now)
         self._watches[key] = watch
         self._lane(key).queued[key] = watch
         self._schedule(watch, 0.0)

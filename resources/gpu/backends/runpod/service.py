@@ -12,13 +12,13 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from resources.gpu.backends.runpod.address import checked_key, checked_url
 from resources.gpu.backends.runpod.client import JobsClient
 from resources.gpu.backends.runpod.limits import Limits
-from resources.gpu.backends.runpod.poller import Poller
+from resources.gpu.backends.runpod.poller import NO_AGES, Poller
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Reader
 from resources.gpu.errors import BackendUnavailable
 
@@ -89,11 +89,13 @@ class Service:
 
         await self._in_loop(note)
 
-    async def look(self, keys: Sequence[Key], reader: Callable[[Key], Reader]) -> dict[Key, Look]:
+    async def look(
+        self, keys: Sequence[Key], reader: Callable[[Key], Reader], ages_s: Mapping[Key, float] = NO_AGES
+    ) -> dict[Key, Look]:
         """The poller's newest answers (`Poller.look`)."""
 
         async def looked(_: JobsClient, poller: Poller) -> dict[Key, Look]:
-            return await poller.look(keys, reader)
+            return await poller.look(keys, reader, ages_s)
 
         return await self._in_loop(looked)
 

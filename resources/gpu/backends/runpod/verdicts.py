@@ -212,3 +212,4 @@ RULES: tuple[Rule, ...] = (
 )
 
 IMPOSSIBLE = RULES[:3]
+OF_ONE_ENDPOINT = frozenset({"unknown_endpoint", "workers_max_zero"})  # of those; another endpoint may work

@@ -58,7 +58,7 @@ class Look:
 
     status: RemoteStatus
     requeues: int = 0
-    elapsed_s: float | None = None  # since this process submitted it; None: another one did
+    elapsed_s: float | None = None  # since it was submitted; None: nobody said when
     gap_s: float | None = None  # its worker had been idle for so long (inf: not known before); None: it has not ended
     worker_failures: int = 0  # of that worker, in a row, this job included
     ran: bool = False  # it was seen running
@@ -75,8 +75,9 @@ class Watch:
 
     key: Key
     read: Reader
-    since: float
-    submitted_here: bool
+    since: float  # it was submitted, or, where it is not `dated`, first seen
+    submitted_here: bool  # by this process
+    dated: bool = False
     status: RemoteStatus | None = None
     seen_at: float = float("-inf")  # when the question was sent that brought `status`
     wanted_at: float = float("-inf")  # an older answer than that is not enough
@@ -124,7 +125,7 @@ class Watch:
         """What is known; None where nothing was said yet."""
         if self.status is None:
             return None
-        elapsed = ((self.ended_at if self.ended else now) - self.since) if self.submitted_here else None
+        elapsed = ((self.ended_at if self.ended else now) - self.since) if self.dated else None
         return Look(self.status, self.requeues, elapsed, self.gap_s, self.worker_failures, self.ran)
 
     def pause_s(self, now: float, cadence: Cadence, *, expected_s: float, head: bool, crowd: int) -> float:

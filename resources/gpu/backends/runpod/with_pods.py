@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from resources.gpu.backend import Diagnosis, Estimate, RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backend import NO_AGES, Diagnosis, Estimate, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.runpod.backend import COLD_LIMIT_S, TRAINING_S, RunPodBackend
 from resources.gpu.backends.runpod.pods import KIND, Pods
 from resources.gpu.job import Job
@@ -51,18 +51,20 @@ class RunPodWithPods(RunPodBackend):
             return await super().submit(submission)
         return await self._asked(lambda pods: pods.submit(submission))
 
-    async def find(self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "") -> str | None:
+    async def find(
+        self, attempt_id: str, *, fingerprint: str = "", endpoint: str = "", claim: str = "", waited_s: float = 0.0
+    ) -> str | None:
         """A pod is found by its name, so that None is certain."""
         if endpoint != self._address(KIND):
             return await super().find(attempt_id, fingerprint=fingerprint, endpoint=endpoint, claim=claim)
-        return await self._asked(lambda pods: pods.find(attempt_id, fingerprint))
+        return await self._asked(lambda pods: pods.find(attempt_id, fingerprint, waited_s))
 
-    async def poll(self, remote_ids: Sequence[str]) -> dict[str, RemoteStatus]:
+    async def poll(self, remote_ids: Sequence[str], ages_s: Mapping[str, float] = NO_AGES) -> dict[str, RemoteStatus]:
         """Both kinds."""
         on_pods = [remote_id for remote_id in remote_ids if _is_pod(remote_id)]
         if not on_pods:
-            return await super().poll(remote_ids)
-        found = await super().poll([remote_id for remote_id in remote_ids if not _is_pod(remote_id)])
+            return await super().poll(remote_ids, ages_s)
+        found = await super().poll([remote_id for remote_id in remote_ids if not _is_pod(remote_id)], ages_s)
         return found | await self._asked(lambda pods: pods.poll(on_pods))
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
@@ -83,11 +85,10 @@ class RunPodWithPods(RunPodBackend):
             return await super().cancel(remote_id)
         return await self._asked(lambda pods: pods.cancel(remote_id))
 
-    async def diagnose(self, remote_id: str) -> Diagnosis:
+    async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
         """Of its pod, or of its endpoint."""
         if not _is_pod(remote_id):
-            return await super().diagnose(remote_id)
-        waited_s = (await self.poll([remote_id]))[remote_id].queue_s
+            return await super().diagnose(remote_id, waited_s)
         return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
 
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
