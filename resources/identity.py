@@ -1,8 +1,9 @@
 """The face scorer: finds faces in a picture and gives each an embedding. Protocol, and the default one (dlib).
 
-Belongs here: pixels in, faces out. Whose face it is, thresholds and gates are the domain's; many files at once are
-`resources.face_pool`'s. The choices were measured on a CPU: 5-point alignment, ResNet-29, 128 floats, L2 distance
-(docs/adr/0005), and three detectors in a row, of which the next is asked only if the one before found nobody.
+Belongs here: pixels in, faces out. Whose face it is, thresholds and gates are the domain's; files are looked at in
+processes of `resources.face_pool`, and the embedding is computed by `resources.face_embedding`. The choices were
+measured on a CPU: 5-point alignment, ResNet-29, 128 floats, L2 distance (docs/adr/0005), and three detectors in a row,
+of which the next is asked only if the one before found nobody.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from resources.images import ImageRejected, decode, pixels_sha256
+from resources.images import ImageRejected, SourceType, as_shown, pixels_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from resources.face_pool import FacePool
+    from resources.face_embedding import FaceEmbedder
 
 ALIGNER, EMBEDDER = "shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"
 PROFILES = "mmod_human_face_detector.dat"  # dlib's CNN detector; CC0 like the two others
@@ -36,6 +37,9 @@ FAR_SCALE = 2.0
 # it takes 2.7 times as long and found not one more of 12 drawn profiles; at 1024 px it takes 6 s.
 PROFILE_PIXELS = 320 * 320
 PROFILE_SCORE = 0.5  # profiles had 0.7 to 1.1, false boxes up to 0.25
+# On a copy under 10 pixels wide or 7 high the CNN raises, overwrites memory or ends the process (tried on all sides up
+# to 16 and on long strips). It finds nothing that small anyway.
+PROFILE_LEAST_PX = 32
 
 # A second box counts as a person only if it is convincing or large: HOG has small false positives (docs/adr/0005).
 FALSE_BOX_SCORE = 0.5
@@ -68,11 +72,20 @@ class Face:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is in one file. `rejected` is the reason code of a file without a picture; then there are no pixels."""
+    """What is in one file: the people on it, and its AI mark.
+
+    `rejected` is the reason code of a file that nobody can look at (`too_large`, `unreadable`, `crashed`); then there
+    are no pixels.
+    """
 
     pixels_sha256: str
     faces: tuple[Face, ...] = ()
     rejected: str = ""
+    mark: SourceType | None = None
+
+
+class ScorerUnavailable(Exception):
+    """The scorer cannot work here: nothing was found out about any file."""
 
 
 class Scorer(Protocol):
@@ -80,7 +93,7 @@ class Scorer(Protocol):
 
     @property
     def scorer_id(self) -> str:
-        """Name, version, detectors and weights hash: changes whenever the numbers could."""
+        """Name, version, detectors and weights hash: changes whenever a number could by more than rounding."""
 
     def faces(self, image: Image) -> list[Face]:
         """The people in the picture, the main face first."""
@@ -88,23 +101,25 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class ParallelScorer(Protocol):
-    """A scorer that can look at many files at once."""
+    """A scorer that looks at files itself: many at once, and away from this process, which a file may end."""
 
     def see_all(self, files: Sequence[bytes]) -> list[Seen]:
         """What is in each file, in their order."""
 
 
 def see(scorer: Scorer, data: bytes) -> Seen:
-    """Decode one file, of whatever origin, and look at it."""
+    """Decode one file, of whatever origin, and look at it as a viewer shows it."""
     try:
-        image = decode(data)
+        image, mark = as_shown(data)
+        return Seen(pixels_sha256(image), tuple(scorer.faces(image)), mark=mark)
     except ImageRejected as error:
         return Seen("", rejected=error.reason)
-    return Seen(pixels_sha256(image), tuple(scorer.faces(image)))
+    except (RuntimeError, ValueError, MemoryError):  # dlib's own
+        return Seen("", rejected="unreadable")
 
 
 def see_all(scorer: Scorer, files: Sequence[bytes]) -> list[Seen]:
-    """What is in each file, in their order; at once where the scorer can."""
+    """What is in each file, in their order; what is wrong with a file is said of it. Raises ScorerUnavailable."""
     if isinstance(scorer, ParallelScorer):
         return scorer.see_all(files)
     return [see(scorer, data) for data in files]
@@ -130,25 +145,33 @@ class DlibScorer:
             digest.update((self._folder / name).read_bytes())
         return f"dlib-resnet/{version('dlib-bin')}/{DETECTORS}/{digest.hexdigest()[:12]}"
 
+    def load(self) -> None:
+        """Load what every picture needs. Raises where a package or its weights are missing or not what they were."""
+        _ = self._detector, self._aligner, self._embedder
+
     @cached_property
-    def _models(self) -> tuple[Any, Any, Any]:
+    def _detector(self) -> Any:
         import dlib
 
-        aligner = dlib.shape_predictor(str(self._folder / ALIGNER))
-        embedder = dlib.face_recognition_model_v1(str(self._folder / EMBEDDER))
-        return dlib.get_frontal_face_detector(), aligner, embedder
+        return dlib.get_frontal_face_detector()
+
+    @cached_property
+    def _aligner(self) -> Any:
+        import dlib
+
+        return dlib.shape_predictor(str(self._folder / ALIGNER))
+
+    @cached_property
+    def _embedder(self) -> FaceEmbedder:
+        from resources.face_embedding import FaceEmbedder
+
+        return FaceEmbedder(self._folder / EMBEDDER)
 
     @cached_property
     def _profiles(self) -> Any:
         import dlib
 
         return dlib.cnn_face_detection_model_v1(str(self._folder / PROFILES))
-
-    @cached_property
-    def _pool(self) -> FacePool:
-        from resources.face_pool import FacePool
-
-        return FacePool()
 
     def faces(self, image: Image) -> list[Face]:
         """Detect, drop false boxes, align and embed, in the picture's own pixels."""
@@ -157,10 +180,10 @@ class DlibScorer:
         return self._embedded(image, _people(boxes)) if boxes else []
 
     def see_all(self, files: Sequence[bytes]) -> list[Seen]:
-        """What is in each file: a few are looked at here, many in processes of their own, one a core."""
-        from resources.face_pool import FEW
+        """What is in each file, looked at by other processes: up to one a core. Raises ScorerUnavailable."""
+        from resources.face_pool import shared_pool
 
-        return [see(self, data) for data in files] if len(files) < FEW else self._pool.see_all(files)
+        return shared_pool().see_all(files)
 
     def _looks(self, image: Image) -> Iterator[list[tuple[Box, float]]]:
         """Boxes and detector scores of each look, made only when it is asked for."""
@@ -169,10 +192,12 @@ class DlibScorer:
         yield self._hog(image, near)
         if far > near:
             yield self._hog(image, far)
-        yield self._cnn(image, min(1.0, math.sqrt(PROFILE_PIXELS / pixels)))
+        small = min(1.0, math.sqrt(PROFILE_PIXELS / pixels))
+        if small * min(image.size) >= PROFILE_LEAST_PX:
+            yield self._cnn(image, small)
 
     def _hog(self, image: Image, scale: float) -> list[tuple[Box, float]]:
-        boxes, scores, _ = self._models[0].run(_pixels(image, scale), 0, 0.0)
+        boxes, scores, _ = self._detector.run(_pixels(image, scale), 0, 0.0)
         return [(_box(box, scale), float(score)) for box, score in zip(boxes, scores, strict=True)]
 
     def _cnn(self, image: Image, scale: float) -> list[tuple[Box, float]]:
@@ -182,12 +207,13 @@ class DlibScorer:
     def _embedded(self, image: Image, people: list[tuple[Box, float]]) -> list[Face]:
         import dlib
 
-        _, aligner, embedder = self._models
+        from resources.face_embedding import CHIP_PX
+
         pixels = _pixels(image, 1.0)
         faces = []
         for box, score in people:
-            shape = aligner(pixels, dlib.rectangle(*box))
-            embedding = tuple(embedder.compute_face_descriptor(pixels, shape))
+            shape = self._aligner(pixels, dlib.rectangle(*box))
+            embedding = self._embedder.embed(dlib.get_face_chip(pixels, shape, CHIP_PX))
             faces.append(Face(float(_width(box)), score, embedding, box))
         return faces
 

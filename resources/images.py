@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from resources import containers, xmp
-from resources.appearance import alterations
+from resources.appearance import alterations, orientation
 from resources.containers import PNG_MAGIC, Container, TooManyParts
 
 if TYPE_CHECKING:
@@ -82,6 +82,15 @@ def plain(data: bytes) -> Image:
     if alters:
         raise ImageRejected("altered", f"the file shows something else than its pixels ({', '.join(alters)})")
     return image
+
+
+def as_shown(data: bytes) -> tuple[Image, SourceType | None]:
+    """The RGB picture as a viewer shows it, turned as its EXIF orientation says, and its AI mark. Raises ImageRejected.
+
+    Of what we make it is what `decode` returns: we write no EXIF.
+    """
+    with _opened(data) as opened:
+        return _rgb(_turned(opened)), _known(xmp.source_of(opened.file.packet))
 
 
 def pixels_sha256(image: Image) -> str:
@@ -153,9 +162,7 @@ def read_mark(data: bytes) -> SourceType | None:
         source = describe(data).source
     except ImageRejected:
         return None
-    if source == "trainedAlgorithmicMedia":
-        return "trainedAlgorithmicMedia"
-    return "algorithmicMedia" if source == "algorithmicMedia" else None
+    return _known(source)
 
 
 def claimed_original(data: bytes) -> str:
@@ -230,6 +237,23 @@ def _rgb(image: Image) -> Image:
     made = image.convert("RGB")
     made.info.clear()  # else Pillow writes a worker's colour profile into every file made from this picture
     return made
+
+
+def _turned(opened: _Opened) -> Image:
+    """As the EXIF orientation says; a broken or unknown one says nothing."""
+    from PIL.Image import Transpose as Turn
+
+    turn = {
+        2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
+        6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
+    }.get(orientation(opened.file.exif))  # fmt: skip
+    return opened.image if turn is None else opened.image.transpose(turn)
+
+
+def _known(source: str) -> SourceType | None:
+    if source == "trainedAlgorithmicMedia":
+        return "trainedAlgorithmicMedia"
+    return "algorithmicMedia" if source == "algorithmicMedia" else None
 
 
 def _printable(text: str) -> str:

@@ -85,8 +85,8 @@ def inspect_(files: Sequence[Path], *, as_json: bool) -> int:
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.0, 2.0),
-    help="Largest distance that is the same person. [default: 0.60 for model, 0.45 for preview]",
+    type=float,
+    help="Largest distance that is the same person, 0 to 2. [default: 0.60 for model, 0.45 for preview]",
 )
 @json_flag
 @command
@@ -100,7 +100,7 @@ def score_(
 ) -> int:
     """Say of each IMAGE whether it shows the person of the references, and how sure that is of all of them.
 
-    Exit 0 if each is verified, 1 if one is not.
+    A file named twice counts once. Exit 0 if each is verified, 1 if one is not.
     """
     from resources.identity import DlibScorer
     from ryla_assets.studio.scoring import score_files

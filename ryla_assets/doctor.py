@@ -112,7 +112,10 @@ def _comfyui(settings: Settings) -> Finding:
 def _scorer(_: Settings) -> Finding:
     from resources.identity import DlibScorer
 
-    return Finding("face scorer", "ok", DlibScorer().scorer_id)
+    scorer = DlibScorer()
+    found = Finding("face scorer", "ok", scorer.scorer_id)
+    scorer.load()
+    return found
 
 
 def _dagster(settings: Settings) -> Finding:

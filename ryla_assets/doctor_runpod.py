@@ -57,7 +57,7 @@ def _endpoint(name: str, endpoint_id: str, settings: Settings) -> Finding:
     try:
         detail = asyncio.run(_asked(settings, endpoint_id))
     except BackendUnavailable as error:
-        sure = error.retry.value == "fatal"
+        sure = error.retry.value in ("fatal", "elsewhere")  # the account's fault, or this endpoint's
         return Finding(name, "missing" if sure else "note", error.message, error.way_out or "Run ryla doctor again.")
     return Finding(name, "ok", f"{purpose}: {detail}")
 

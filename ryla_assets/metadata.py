@@ -151,6 +151,10 @@ KEYS: dict[str, Key] = {
     "blocks": Key("table", "", "texts that the safety screen blocked in 24 hours, by reason and door; never a text"),
     "blocked_texts": Key("int", "count", "texts that the safety screen blocked in 24 hours"),
     "unaccepted_sets": Key("int", "count", "current manifests that are refused or not judged"),
+    "refused_sets": Key("int", "count", "of those: refused, or made from what is"),
+    "failing_told": Key(
+        "int", "count", "claims that are told and do not hold of current sets: distinct, evidence, drift"
+    ),
     "stale_sheets": Key("int", "count", "sheets of an earlier pick"),
     "sampled": Key("int", "count", "stored pictures that were read and hashed"),
     "broken_images": Key("int", "count", "of the sampled: lost, damaged, changed or unmarked"),

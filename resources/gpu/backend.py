@@ -188,6 +188,10 @@ class Backend(Protocol):
 class Renter(Protocol):
     """A backend that rents machines for single attempts; one without `sweep` has nothing to give back."""
 
+    @property
+    def rents(self) -> str:
+        """The endpoint that attempts on such machines are stored under."""
+
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
         """Remove machines that were rented for one attempt and outlived it; returns their ids.
 

@@ -80,8 +80,6 @@ class Attempt:
     error_code: str | None
     error: str | None
     diagnosis: str | None
-    evidence: dict[str, Any] | None
-    way_out: str | None
     worker: str | None
     cold_usd: float
     idle_usd: float
@@ -89,6 +87,8 @@ class Attempt:
     webhook_token: str | None = field(repr=False)
     claimed_id: str | None
     woken_at: float | None
+    evidence: dict[str, Any] | None = None  # what the diagnosis rests on
+    way_out: str | None = None
     refused: list[dict[str, Any]] | None = None  # pictures that it returned and `accept` refused
 
     @property
@@ -227,6 +227,12 @@ class Ledger:
         if kind is not None:
             where &= attempts.c.fingerprint.in_(sa.select(jobs.c.fingerprint).where(jobs.c.kind == kind))
         return self._select(where)
+
+    def sent_to(self, endpoint: str, *, since: float) -> bool:
+        """True if any attempt was meant for that endpoint since then, seconds since the epoch; open or over."""
+        query = sa.select(attempts.c.id).where(attempts.c.intended_at >= since, attempts.c.endpoint == endpoint)
+        with reading(self.engine) as db:
+            return db.execute(query.limit(1)).first() is not None
 
     def take_lease(self, attempt: Attempt, owner: str, lease_s: float) -> Attempt | None:
         """Become (or stay) the one who may submit or cancel; None while somebody else's lease runs."""

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resources import images
@@ -108,8 +108,11 @@ class Life:
         left = await self.backend.left(item.row.fingerprint, attempt.endpoint)
         if left is None:
             return False
+        item.tries += 1  # what is refused, and cannot be discarded, is not taken for ever
         item.now_at(self._arrived(attempt, left, "nothing was sent: an earlier attempt left its result"))
         await self.take_result(item, item.attempt or attempt, RemoteStatus("succeeded"))
+        if item.result is not None:
+            item.result = replace(item.result, adopted=True)
         return True
 
     async def _send(self, row: JobRow, attempt: Attempt) -> Attempt:

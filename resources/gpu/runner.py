@@ -37,6 +37,7 @@ from resources.storage import Store
 
 __all__ = ["JobResult", "Policy", "Progress", "Runner"]
 T = TypeVar("T")
+RENTED_S = 30 * 86_400.0  # whoever swept nothing for so long looks into the account's console himself
 
 
 @dataclass
@@ -104,9 +105,12 @@ class Runner:
     def sweep(self) -> list[str]:
         """Remove machines that outlived the attempt they were rented for; returns their ids.
 
-        Raises BackendUnavailable. What the ledger does not know is never touched.
+        Raises BackendUnavailable. What the ledger does not know is never touched, and where it knows of no such
+        attempt nobody is asked.
         """
         if not isinstance(self.backend, Renter):
+            return []
+        if not self.ledger.sent_to(self.backend.rents, since=self.ledger.clock() - RENTED_S):
             return []
         waiting = {attempt.id: attempt.remote_id or "" for attempt in self.ledger.open_attempts()}
         return _held(self.backend.sweep(waiting, self._has_ended))

@@ -93,6 +93,7 @@ class Pod:
     usd_h: float | None = None
     uptime_s: int | None = None
     gpu_type: str = ""
+    gpu_count: int = 1
     created_at: datetime | None = None
     limit_s: float | None = None
 
@@ -186,6 +187,7 @@ def pod(body: Any) -> Pod | None:
         usd_h=number(raw.get("cost")),
         uptime_s=whole(table(raw.get("runtime")).get("uptime")),
         gpu_type=text(table(raw.get("gpu")).get("id")),
+        gpu_count=whole(table(raw.get("gpu")).get("count")) or 1,
         created_at=moment(raw.get("createdAt")),
         limit_s=_seconds(table(raw.get("env")).get(LIMIT_VARIABLE)),
     )

@@ -103,7 +103,7 @@ class Asker:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError):
-            shown = clean(raw[:20_000], self._key)[:80]
+            shown = clean(raw, self._key)[:80]
             raise ControlSilent(f"{asked} answers {status} with something that is no JSON: {shown!r}.") from None
 
     async def answer(self, method: str, url: str, **request: Any) -> tuple[int, Mapping[str, str], bytes]:

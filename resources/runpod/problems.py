@@ -7,17 +7,17 @@ else: the retired v1, or an address that is not the control API at all.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from resources.gpu.errors import BackendUnavailable, Retry
 from resources.runpod.answers import table, texts
+from resources.runpod.redaction import shown
 
 MOVED = (
     "RunPod's REST API moved: v1 (rest.runpod.io/v1) was retired on 2026-11-15. "
     "Set RUNPOD_CONTROL_URL=https://api.runpod.io/v2, or unset it."
 )
-_SECRET_QUERY = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
+SHOWN_CHARS = 300  # of each of its words
 
 # status -> code, what another try is worth, way out. 422, 400, 402, 403, 429 as the specification of pods has them.
 _MEANING: dict[int, tuple[str, Retry, str]] = {
@@ -66,7 +66,7 @@ def problem(asked: str, status: int, body: bytes, key: str) -> ControlProblem:
             f"{asked} answers {status}, and not as the control API v2 does. {MOVED}",
             status=status, code="api_moved", retry=Retry.FATAL, way_out="See ryla doctor.",
         )  # fmt: skip
-    words = said.get("detail") or said.get("message") or said.get("error") or clean(body[:20_000], key)
+    words = said.get("detail") or said.get("message") or said.get("error") or clean(body, key)
     detail = "; ".join(part for part in (said.get("title"), words, *fields) if part)
     fallback = ("control_down", Retry.TRANSIENT, "") if status >= 500 else ("control_refused", Retry.PERMANENT, "")
     code, retry, way_out = _MEANING.get(status, fallback)
@@ -77,12 +77,8 @@ def problem(asked: str, status: int, body: bytes, key: str) -> ControlProblem:
 
 
 def clean(value: Any, key: str) -> str:
-    """Somebody else's words, fit to be shown: short, in one line, without our key and without signed queries."""
-    words = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    if key:
-        words = words.replace(key, "***")
-    words = "".join(letter if letter.isprintable() else " " for letter in _SECRET_QUERY.sub(r"\1?***", words))
-    return " ".join(words.split())[:300].rstrip(".")
+    """Somebody else's words, short and fit to be shown; what goes on after them is one sentence."""
+    return shown(value, SHOWN_CHARS, key).rstrip(".")
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from ryla_assets.studio.studio import Studio
     asset=dg.AssetKey("image_index"),
     name="image_index__standing",
     blocking=False,
-    description="Refused or unjudged sets, stale sheets, broken or unmarked pictures (sampled), unknown costs; now.",
+    description="Now: refused or unjudged sets, told claims that do not hold, stale sheets, broken or unmarked pictures"
+    " (sampled), unknown costs.",
 )
 @fails_clearly
 def image_index__standing(studio: dg.ResourceParam[Studio]) -> dg.AssetCheckResult:

@@ -23,9 +23,11 @@ Reason = Literal["verified", "missing", "unreadable", "no_face", "two_faces", "f
 # A portrait's face is at least this share of the picture's short side, declared 0.40: else it is no portrait. Other
 # framings have the floor of pixels alone: a full-body face of 0.10 is 64 px wide from a base of 640.
 LEAST_FACE_SHARE: Final[dict[str, float]] = {"close-up": 0.12}
-# Nearer than two shots of one person: the same photograph. Re-lit, cropped and blurred copies of 14 photos were 0.05 to
-# 0.24 away, other photos of the person 0.28 to 0.44; the perceptual hash must say so too (docs/identity.md).
+# Nearer than two shots of one person, and composed alike: the same picture (docs/adr/0005 has the numbers). No two of
+# 129 photographs of one person were nearer than 0.25, so there the hash need only say that it is no other shot; drawn
+# ones are, and other takes of one shot begin at 18 bits there.
 COPY_DISTANCE: Final = 0.10
+COPY_BITS: Final[dict[RenderDomain, int]] = {"model": 64, "preview": ALIKE_BITS}  # of 256
 # Two characters nearer than this are told: of 2,000 pairs of unrelated people none was (nearest 0.56).
 DISTINCT_DISTANCE: Final = 0.50
 Z_95_ONE_SIDED: Final = 1.6448536269514722  # standard normal quantile of 0.95
@@ -89,9 +91,9 @@ def least_face_px(framing: str, short_side: int) -> float:
     return max(MIN_FACE_PX, LEAST_FACE_SHARE.get(framing, 0.0) * short_side)
 
 
-def is_copy(distance: float, bits: int) -> bool:
-    """Whether a picture is the reference picture again: its face, and its perceptual hash, hardly differ from it."""
-    return distance < COPY_DISTANCE and bits <= ALIKE_BITS
+def is_copy(distance: float, bits: int, domain: RenderDomain) -> bool:
+    """Whether a picture is a reference picture again: its face and its perceptual hash (of 256 bits) hardly differ."""
+    return distance < COPY_DISTANCE and bits <= COPY_BITS[domain]
 
 
 def verify(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ryla_assets.domain.character import WizardConfig
 
@@ -148,10 +148,14 @@ class Block:
     character: str | None
 
 
+StandingState = Literal["refused", "tainted", "not judged"]  # tainted: all holds, but not what it was made from
+
+
 @dataclass(frozen=True)
 class Standing:
     """A current manifest that is not accepted, with its required claims as they were judged: claim -> passed, why."""
 
+    state: StandingState
     asset: str
     character: str
     manifest_sha256: str

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from resources.database import reading
 from ryla_assets.registry import tables as t
-from ryla_assets.registry.records import Standing, StoredPicture
+from ryla_assets.registry.records import Standing, StandingState, StoredPicture
 
 _LIVING = sa.not_(t.characters.c.retired)
+_URGENCY: Mapping[StandingState, int] = {"refused": 0, "tainted": 1, "not judged": 2}
 
 
 class StandingRows:
@@ -23,55 +24,71 @@ class StandingRows:
 
     engine: sa.Engine
 
-    def unaccepted(self, required: Mapping[str, Sequence[str]], *, limit: int) -> tuple[int, list[Standing]]:
-        """Current manifests that are not the accepted ones: how many, and the first of them with their judgements.
+    def unaccepted(
+        self, required: Mapping[str, Sequence[str]], *, limit: int
+    ) -> tuple[dict[StandingState, int], list[Standing]]:
+        """Current manifests that are not the accepted ones: how many in each state; the first with their judgements.
 
-        Of characters that are not retired, and assets that need a judgement at all (`required`: asset -> claims).
+        Refused ones come first, those not judged last. Of characters that are not retired, and assets that need a
+        judgement at all (`required`: asset -> claims).
         """
-        h = t.heads.c
-        assets = [asset for asset, claims in required.items() if claims]
-        where = (
-            _LIVING,
-            h.asset.in_(assets),
-            sa.or_(h.accepted_sha256.is_(None), h.accepted_sha256 != h.current_sha256),
+        judged = _unaccepted(required)
+        state = sa.case(
+            (judged.c.refused > 0, "refused"), (judged.c.claims < judged.c.due, "not judged"), else_="tainted"
         )
-        heads = sa.join(t.heads, t.characters, h.character == t.characters.c.id)
+        urgency = sa.case(dict(_URGENCY), value=state)
         first = (
-            sa.select(h.asset, h.character, h.current_sha256)
-            .select_from(heads)
-            .where(*where)
-            .order_by(h.character, h.asset)
+            sa.select(judged, state.label("state"))
+            .order_by(urgency, judged.c.character, judged.c.asset)
             .limit(limit)
-        ).subquery()
-        g = t.gates.c
-        judged = sa.and_(
-            g.asset == first.c.asset, g.character == first.c.character, g.manifest_sha256 == first.c.current_sha256
+            .subquery()
         )
-        rows = sa.select(first, g.claim, g.passed, g.reason).select_from(first.outerjoin(t.gates, judged))
-        found: dict[tuple[str, str, str], dict[str, tuple[bool, str]]] = {}
+        g = t.gates.c
+        of = sa.and_(g.asset == first.c.asset, g.character == first.c.character, g.manifest_sha256 == first.c.sha256)
+        keys = (first.c.state, first.c.asset, first.c.character, first.c.sha256)
+        rows = sa.select(*keys, g.claim, g.passed, g.reason).select_from(first.outerjoin(t.gates, of))
+        found: dict[tuple[StandingState, str, str, str], dict[str, tuple[bool, str]]] = {}
         with reading(self.engine) as db:
-            count = db.execute(sa.select(sa.func.count()).select_from(heads).where(*where)).scalar_one()
-            for asset, character, sha256, claim, passed, reason in db.execute(rows):
-                verdicts = found.setdefault((asset, character, sha256), {})
-                if claim in required[asset] and verdicts.get(claim, (True, ""))[0]:
+            counts = {row[0]: int(row[1]) for row in db.execute(sa.select(state, sa.func.count()).group_by(state))}
+            for *key, claim, passed, reason in db.execute(rows):
+                verdicts = found.setdefault((key[0], key[1], key[2], key[3]), {})
+                if claim in required[key[1]] and verdicts.get(claim, (True, ""))[0]:
                     verdicts[claim] = (passed, reason)
-        return int(count), [Standing(*key, found[key]) for key in sorted(found, key=lambda key: (key[1], key[0]))]
+        order = sorted(found, key=lambda key: (_URGENCY[key[0]], key[2], key[1]))
+        return counts, [Standing(*key, found[key]) for key in order]
 
-    def stale_sheets(self, *, limit: int) -> list[str]:
-        """Characters whose current sheet was drawn from another base image than the one that is picked now."""
+    def failing(
+        self, claims: Mapping[str, Sequence[str]], scorer_id: str, *, limit: int
+    ) -> tuple[dict[str, int], list[tuple[str, str, str, str]]]:
+        """Claims (asset -> claims) that this scorer says do not hold of current manifests.
+
+        How many of each claim, and the first of them: (claim, asset, character, why).
+        """
+        h, g, c = t.heads.c, t.gates.c, t.characters.c
+        same = sa.and_(g.asset == h.asset, g.character == h.character, g.manifest_sha256 == h.current_sha256)
+        where = (_LIVING, sa.not_(g.passed), g.scorer_id == scorer_id, _of(claims))
+        joined = t.heads.join(t.gates, same).join(t.characters, h.character == c.id)
+        with reading(self.engine) as db:
+            count = sa.select(g.claim, sa.func.count()).select_from(joined).where(*where).group_by(g.claim)
+            counts = {row[0]: int(row[1]) for row in db.execute(count)}
+            query = sa.select(g.claim, g.asset, g.character, g.reason).select_from(joined).where(*where)
+            rows = db.execute(query.order_by(g.claim, g.character, g.asset).limit(limit))
+            return counts, [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def stale_sheets(self, *, limit: int) -> tuple[int, list[str]]:
+        """Characters whose current sheet was drawn from another base image than the picked one: how many, the first."""
         h, m, r, c = t.heads.c, t.manifests.c, t.requests.c, t.characters.c
         reference = r.body["reference"].as_string()
-        query = (
-            sa.select(h.character)
-            .select_from(
-                t.heads.join(t.manifests, h.current_sha256 == m.sha256)
-                .join(t.requests, m.request_id == r.id)
-                .join(t.characters, h.character == c.id)
-            )
-            .where(h.asset == "character_sheet", _LIVING, reference.is_not(None), reference != c.base_image_id)
+        joined = (
+            t.heads.join(t.manifests, h.current_sha256 == m.sha256)
+            .join(t.requests, m.request_id == r.id)
+            .join(t.characters, h.character == c.id)
         )
+        where = (h.asset == "character_sheet", _LIVING, reference.is_not(None), reference != c.base_image_id)
         with reading(self.engine) as db:
-            return list(db.execute(query.order_by(h.character).limit(limit)).scalars())
+            count = db.execute(sa.select(sa.func.count()).select_from(joined).where(*where)).scalar_one()
+            query = sa.select(h.character).select_from(joined).where(*where).order_by(h.character).limit(limit)
+            return int(count), list(db.execute(query).scalars())
 
     def unreviewed(self, *, limit: int) -> tuple[int, list[str]]:
         """Characters whose base image was picked by a policy, reviewed by no person: how many, and the first."""
@@ -140,3 +157,32 @@ class StandingRows:
         )
         with reading(self.engine) as db:
             return {str(row[0]): int(row[1]) for row in db.execute(query.order_by(r.route))}
+
+
+def _unaccepted(required: Mapping[str, Sequence[str]]) -> sa.Subquery:
+    """One row a current manifest that is not accepted: how many of its required claims were judged, how many fail."""
+    h, g = t.heads.c, t.gates.c
+    judged = sa.and_(
+        g.asset == h.asset, g.character == h.character, g.manifest_sha256 == h.current_sha256, _of(required)
+    )
+    due = {asset: len(claims) for asset, claims in required.items() if claims}
+    return (
+        sa.select(
+            h.asset,
+            h.character,
+            h.current_sha256.label("sha256"),
+            sa.case(due, value=h.asset).label("due"),
+            sa.func.count(sa.distinct(g.claim)).label("claims"),
+            sa.func.count(sa.case((sa.not_(g.passed), 1))).label("refused"),
+        )
+        .select_from(t.heads.join(t.characters, h.character == t.characters.c.id).outerjoin(t.gates, judged))
+        .where(_LIVING, h.asset.in_(due), sa.or_(h.accepted_sha256.is_(None), h.accepted_sha256 != h.current_sha256))
+        .group_by(h.asset, h.character, h.current_sha256)
+        .subquery()
+    )
+
+
+def _of(claims: Mapping[str, Sequence[str]]) -> sa.ColumnElement[bool]:
+    """Gate rows of these claims (asset -> claims)."""
+    g = t.gates.c
+    return sa.or_(sa.false(), *(sa.and_(g.asset == asset, g.claim.in_(named)) for asset, named in claims.items()))

@@ -7,21 +7,19 @@ Other characters' faces are `neighbours`' business.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resources import images
-from resources.identity import Face, see_all
+from resources.identity import Face, Scorer, ScorerUnavailable, Seen, see_all
 from resources.quality import bits_apart, measure
 from resources.storage import ObjectCorrupt, ObjectMissing
-from ryla_assets.domain.errors import NotAccepted
+from ryla_assets.domain.errors import NotAccepted, RylaError
 from ryla_assets.domain.identity import COPY_DISTANCE, ImageScore, distance, is_copy, least_face_px, template, verify
-from ryla_assets.domain.images import ImageRecord, ImageSet
+from ryla_assets.domain.images import Caption, ImageRecord, ImageSet
 from ryla_assets.studio.studio import Studio, name_of
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PIXELS_KEPT = 10_000  # about 2 MB
 _pixels: dict[str, str] = {}  # sha256 of stored bytes -> of their pixels; the bytes are verified at every read
@@ -29,15 +27,44 @@ _pixels: dict[str, str] = {}  # sha256 of stored bytes -> of their pixels; the b
 
 @dataclass(frozen=True)
 class Original:
-    """The picture that a set was drawn from: its face and its perceptual hash. To show it again is no consistency."""
+    """The pictures that a set was drawn from, each as (sha256, embedding of its one face).
 
-    embedding: tuple[float, ...]
-    phash: str
+    To show one of them again is no consistency.
+    """
+
+    pictures: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-def faces_of(studio: Studio, record: ImageRecord) -> list[Face]:
-    """The people in one stored picture. Raises ObjectMissing, ObjectCorrupt, ImageRejected."""
-    return _seen(studio, record)[1]
+def look(scorer: Scorer, files: Sequence[bytes]) -> list[Seen]:
+    """What is in each file, in their order; what is wrong with a file is said of it.
+
+    Raises RylaError where the scorer cannot work: that says nothing of the files, and must refuse none.
+    """
+    try:
+        return see_all(scorer, files)
+    except ScorerUnavailable as error:
+        way_out = "Its own words are on stderr; ryla doctor says whether it is installed. A process needs 100 MB."
+        raise RylaError(f"{error}.", field="face scorer", value=scorer.scorer_id, way_out=way_out) from error
+
+
+def faces_of(studio: Studio, record: ImageRecord | Caption) -> list[Face]:
+    """The people in one stored picture. Raises ObjectMissing, ObjectCorrupt, ImageRejected.
+
+    The bytes are read and verified anew; they are decoded and looked at only where nobody did before.
+    """
+    data, scorer = studio.store.get("images", record.sha256), studio.scorer.scorer_id
+    pixels = _pixels.get(record.sha256) or images.pixels_sha256(images.decode(data))
+    if len(_pixels) >= PIXELS_KEPT:
+        _pixels.clear()
+    _pixels[record.sha256] = pixels
+    known = studio.registry.faces(pixels, scorer)
+    if known is not None:
+        return [Face.from_dict(face) for face in known]
+    [seen] = look(studio.scorer, [data])
+    if seen.rejected:
+        raise images.ImageRejected(seen.rejected, "the face scorer could not look at it")
+    _remember(studio, seen)
+    return list(seen.faces)
 
 
 def look_ahead(studio: Studio, records: Sequence[ImageRecord]) -> None:
@@ -50,9 +77,9 @@ def look_ahead(studio: Studio, records: Sequence[ImageRecord]) -> None:
                 files.append(studio.store.get("images", record.sha256))
             except (ObjectMissing, ObjectCorrupt):
                 continue  # its score will say so
-    for seen in see_all(studio.scorer, files):
+    for seen in look(studio.scorer, files):
         if not seen.rejected:
-            studio.registry.keep_faces(seen.pixels_sha256, scorer, [face.as_dict() for face in seen.faces])
+            _remember(studio, seen)
 
 
 def reference_template(studio: Studio, base: ImageSet) -> list[float]:
@@ -68,10 +95,18 @@ def reference_template(studio: Studio, base: ImageSet) -> list[float]:
     return list(faces[0].embedding)
 
 
-def original_of(studio: Studio, base: ImageSet) -> Original | None:
-    """The selected base image as later pictures must not repeat it; None if it does not show exactly one face."""
-    data, faces = _seen(studio, base.images[0])
-    return Original(faces[0].embedding, measure(images.decode(data)).phash) if len(faces) == 1 else None
+def original_of(studio: Studio, base: ImageSet, learned: Sequence[Caption] = ()) -> Original | None:
+    """What later pictures must not repeat: the selected base image, and the pictures that their LoRA learned from.
+
+    None if the base image does not show exactly one face. A training picture that is lost cannot be compared.
+    """
+    shown = [(base.images[0].sha256, faces_of(studio, base.images[0]))]
+    if len(shown[0][1]) != 1:
+        return None
+    for picture in learned:
+        with suppress(ObjectMissing, ObjectCorrupt, images.ImageRejected):
+            shown.append((picture.sha256, faces_of(studio, picture)))
+    return Original(tuple((sha256, faces[0].embedding) for sha256, faces in shown if len(faces) == 1))
 
 
 def keep_reference(studio: Studio, base: ImageSet, embedding: Sequence[float]) -> None:
@@ -136,38 +171,35 @@ def score_image(
         min_face_px=least_face_px(record.framing, min(record.width, record.height)),
     )
     try:
-        data, faces = _seen(studio, record)
+        faces = faces_of(studio, record)
     except ObjectMissing:
         return judged(missing=True)
     except (ObjectCorrupt, images.ImageRejected):
         return judged(unreadable=True)
-    near = original is not None and len(faces) == 1 and distance(faces[0].embedding, original.embedding) < COPY_DISTANCE
     return judged(
         faces=len(faces),
         face_px=faces[0].width if faces else 0.0,
         distance=distance(faces[0].embedding, reference) if faces else None,
-        # Of most pictures the perceptual hash is not needed: they are not near enough.
-        copy=near and original is not None and _repeats(images.decode(data), faces[0], original),
+        copy=original is not None and len(faces) == 1 and _repeats(studio, record, faces[0], original),
     )
 
 
-def _repeats(image: Image, face: Face, original: Original) -> bool:
-    return is_copy(distance(face.embedding, original.embedding), bits_apart(measure(image).phash, original.phash))
+def _repeats(studio: Studio, record: ImageRecord, face: Face, original: Original) -> bool:
+    """Of most pictures no perceptual hash is needed: their face is not near enough to any."""
+    apart = {sha256: distance(face.embedding, embedding) for sha256, embedding in original.pictures}
+    near = {sha256: away for sha256, away in apart.items() if away < COPY_DISTANCE}
+    own = _phash(studio, record.sha256) if near else ""
+    bits = {sha256: bits_apart(own, _phash(studio, sha256)) for sha256 in near}
+    return any(is_copy(near[sha256], apart, studio.render_domain) for sha256, apart in bits.items())
 
 
-def _seen(studio: Studio, record: ImageRecord) -> tuple[bytes, list[Face]]:
-    """The stored bytes, read and verified anew, and the people on them; decoded only where nobody looked before."""
-    data, scorer = studio.store.get("images", record.sha256), studio.scorer.scorer_id
-    pixels = _pixels.get(record.sha256) or images.pixels_sha256(images.decode(data))
-    if len(_pixels) >= PIXELS_KEPT:
-        _pixels.clear()
-    _pixels[record.sha256] = pixels
-    known = studio.registry.faces(pixels, scorer)
-    if known is not None:
-        return data, [Face.from_dict(face) for face in known]
-    found = studio.scorer.faces(images.decode(data))
-    studio.registry.keep_faces(pixels, scorer, [face.as_dict() for face in found])
-    return data, found
+def _phash(studio: Studio, sha256: str) -> str:
+    return measure(images.decode(studio.store.get("images", sha256))).phash
+
+
+def _remember(studio: Studio, seen: Seen) -> None:
+    found = [face.as_dict() for face in seen.faces]
+    studio.registry.keep_faces(seen.pixels_sha256, studio.scorer.scorer_id, found)
 
 
 def _keep(studio: Studio, manifest: ImageSet, embedding: Sequence[float], shown: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from ryla_assets.domain.evidence import DRIFT, WINDOW
 from ryla_assets.domain.evidence import drift as measured_drift
 from ryla_assets.domain.evidence import evidence as proof
 from ryla_assets.domain.identity import DISTINCT_DISTANCE, Consistency, ImageScore, consistency
-from ryla_assets.domain.images import ImageRecord, ImageSet
+from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, TrainingTicket
 from ryla_assets.registry.records import Verdict
 from ryla_assets.studio.faces import (
     Original,
@@ -144,8 +144,9 @@ def gate_of(manifest: ImageSet) -> float:
 def compared(studio: Studio, manifest: ImageSet) -> tuple[list[float], Original | None] | None:
     """What the set's faces are compared with, and what they must not repeat: by its lineage, not by today's pick.
 
-    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face. None if
-    that base image does not show exactly one face (only RYLA_GATES=record lets it come to that).
+    A sheet is compared with the base image that it was drawn from; generated images with the sheet's mean face. Neither
+    may repeat that base image, nor a picture that its LoRA was trained on. None if the base image does not show exactly
+    one face (only RYLA_GATES=record lets it come to that).
     """
     of_sheet = manifest.asset == "character_sheet"
     base = _images(studio, manifest.parents[0 if of_sheet else 1])
@@ -153,10 +154,22 @@ def compared(studio: Studio, manifest: ImageSet) -> tuple[list[float], Original 
         reference = reference_template(studio, base)
     except NotAccepted:
         return None
-    original = original_of(studio, base)
+    original = original_of(studio, base, _learned(studio, manifest))
     if of_sheet:
         return reference, original
     return sheet_template(studio, _images(studio, manifest.parents[0]), reference, original), original
+
+
+def _learned(studio: Studio, manifest: ImageSet) -> Sequence[Caption]:
+    """The pictures that the set's LoRA was trained on; none on other routes."""
+    found = [studio.manifest(sha256) for sha256 in manifest.parents] if manifest.route == "lora" else []
+    while found:
+        made = found.pop()
+        if isinstance(made, LoraDataset):
+            return made.images
+        if isinstance(made, LoraArtifact | TrainingTicket):
+            found += [studio.manifest(sha256) for sha256 in made.parents]
+    return ()
 
 
 def _own_face(studio: Studio, manifest: ImageSet) -> list[float]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.identity import Face, Scorer, Seen, see_all
-from resources.images import MAX_BYTES, read_mark
+from resources.face_pool import cores
+from resources.identity import Face, Scorer, Seen
+from resources.images import MAX_BYTES, SourceType
 from ryla_assets.domain.errors import InputError
 from ryla_assets.domain.identity import (
     Consistency,
@@ -22,9 +23,11 @@ from ryla_assets.domain.identity import (
 )
 from ryla_assets.domain.images import RenderDomain
 from ryla_assets.domain.targets import FACE_SWAP_GATE
+from ryla_assets.studio.faces import look
 
-TOGETHER = 32  # files that are in memory at once; an ordinary one has 2 MB
-_DOMAIN_OF: Mapping[str | None, RenderDomain] = {"algorithmicMedia": "preview", "trainedAlgorithmicMedia": "model"}
+FILES_A_CORE = 8  # in memory at once, an ordinary one has 2 MB: the last ones of each lot leave cores idle
+FARTHEST = 2.0  # L2 distance: a larger threshold verifies everybody; strangers' photographs are 0.57 to 1.08 apart
+_DOMAIN_OF: Mapping[SourceType, RenderDomain] = {"algorithmicMedia": "preview", "trainedAlgorithmicMedia": "model"}
 
 
 @dataclass(frozen=True)
@@ -46,23 +49,33 @@ def score_files(
 ) -> Scored:
     """Score `files` against the mean face of `references`; a hostile or missing file is a score, not an error.
 
-    `domain` None: that of the references' AI mark, `model` where they carry none (photographs). Then a file marked as
-    of the other domain is refused, since their distances are of two scales. Raises InputError: a reference that is not
-    a picture of exactly one face, or two domains.
+    A file that is named twice counts once. `domain` None: that of the references' AI mark, `model` where they carry
+    none (photographs). Then a file marked as of the other domain is refused, since their distances are of two scales.
+    Raises InputError: a reference that is not a picture of exactly one face, two domains, or a `threshold` that is no
+    distance (0 to FARTHEST). Raises RylaError where the scorer cannot work.
     """
-    marked: set[RenderDomain] = {mark for mark in map(_mark, references) if mark is not None}
-    if domain is None and len(marked) > 1:
+    if threshold is not None and not 0.0 <= threshold <= FARTHEST:  # NaN is within nothing
+        way_out = f"Say a number from 0 to {FARTHEST:g}, or none."
+        raise InputError(f"{threshold} is no distance.", field="--threshold", value=threshold, way_out=way_out)
+    scorer_id = scorer.scorer_id  # before anything else: without its weights there is no scorer
+    looked = list(_look(scorer, references))
+    found = _domain_of([seen for _, seen in looked if seen is not None]) if domain is None else domain
+    mean = template([_only_face(path, seen).embedding for path, seen in looked])
+    scores = tuple(_score(path, seen, mean, found, threshold, told=domain) for path, seen in _look(scorer, files))
+    totals = consistency(scores, gate=FACE_SWAP_GATE, scorer_id=scorer_id, threshold=threshold)
+    return Scored(found, scores, totals)
+
+
+def _domain_of(references: Sequence[Seen]) -> RenderDomain:
+    """The one that they are marked as, `model` without a mark. Raises InputError for two."""
+    marked = {_DOMAIN_OF[seen.mark] for seen in references if seen.mark is not None}
+    if len(marked) > 1:
         raise InputError(
             "some are drawn by the preview and some made by a model: their mean is nobody's.",
             field="--reference",
             way_out="Name references of one kind, or say --domain.",
         )
-    found: RenderDomain = next(iter(marked), "model") if domain is None else domain
-    faces = [_only_face(path, seen) for path, seen in _look(scorer, references)]
-    mean = template([face.embedding for face in faces])
-    scores = tuple(_score(path, seen, mean, found, threshold, told=domain) for path, seen in _look(scorer, files))
-    totals = consistency(scores, gate=FACE_SWAP_GATE, scorer_id=scorer.scorer_id, threshold=threshold)
-    return Scored(found, scores, totals)
+    return next(iter(marked), "model")
 
 
 def _score(
@@ -79,7 +92,7 @@ def _score(
         return verify(str(path), domain=domain, template_domain=domain, missing=missing, unreadable=unreadable)
     return verify(
         str(path),
-        domain=told or _mark(path) or domain,
+        domain=told or (domain if seen.mark is None else _DOMAIN_OF[seen.mark]),
         template_domain=domain,
         faces=len(seen.faces),
         face_px=seen.faces[0].width if seen.faces else 0.0,
@@ -91,9 +104,11 @@ def _score(
 def _only_face(path: Path, seen: Seen | None) -> Face:
     if seen is not None and len(seen.faces) == 1:
         return seen.faces[0]
-    what = f"it shows {len(seen.faces)} faces" if seen and not seen.rejected else "it is not a picture"
+    what = "is no file"
+    if seen is not None:
+        what = "is not a picture" if seen.rejected else f"shows {len(seen.faces)} faces"
     raise InputError(
-        f"{'there is no such file' if seen is None else what}; a reference is a picture of one face.",
+        f"{str(path)!r} {what}; a reference is a picture of one face.",
         field="--reference",
         value=str(path),
         way_out="Name another, or a crop of it.",
@@ -101,17 +116,16 @@ def _only_face(path: Path, seen: Seen | None) -> Face:
 
 
 def _look(scorer: Scorer, paths: Sequence[Path]) -> Iterator[tuple[Path, Seen | None]]:
-    """What is in each file, in order; None where there is none."""
-    for start in range(0, len(paths), TOGETHER):
-        part = paths[start : start + TOGETHER]
+    """What is in each file, in order, each file once; None where there is none."""
+    named: dict[Path, Path] = {}
+    for path in paths:
+        named.setdefault(path.absolute(), path)
+    wanted, together = list(named.values()), FILES_A_CORE * max(4, cores())
+    for start in range(0, len(wanted), together):
+        part = wanted[start : start + together]
         files = [_read(path) for path in part]
-        seen = iter(see_all(scorer, [data for data in files if data is not None]))
+        seen = iter(look(scorer, [data for data in files if data is not None]))
         yield from ((path, None if data is None else next(seen)) for path, data in zip(part, files, strict=True))
-
-
-def _mark(path: Path) -> RenderDomain | None:
-    data = _read(path)
-    return _DOMAIN_OF.get(read_mark(data)) if data else None
 
 
 def _read(path: Path) -> bytes | None:

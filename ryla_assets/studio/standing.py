@@ -6,13 +6,15 @@ a fixed number of queries and SAMPLE pictures read, whether there are ten charac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from resources import images
 from resources.storage import StorageError
 from ryla_assets.registry.records import Standing, StoredPicture
+from ryla_assets.studio.judge import CLAIMS
 from ryla_assets.studio.ledger_report import exposure_report
 from ryla_assets.studio.lineage import index_old
 from ryla_assets.studio.rating import UNJUDGED
@@ -21,6 +23,12 @@ from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
 DAY_S = 86_400.0
 SAMPLE = 20  # pictures that are read and hashed: about a second
 SHOWN = 50  # rows of a kind: an event stays small, the numbers count all
+_ERRORS = frozenset({"refused", "tainted"})
+_TOLD_STEPS = {  # what to do about a claim that refuses nothing
+    "distinct": "look at both: ryla characters show {character}; pick another base image if they are one face",
+    "drift": "look at its pictures: ryla characters show {character}; a new sheet or LoRA brings the face back",
+    "evidence": "ryla generate {character} --count 10: more pictures prove the route, or that it is not good enough",
+}
 
 
 @dataclass(frozen=True)
@@ -76,27 +84,29 @@ def index_report(studio: Studio) -> IndexReport:
 def standing_report(studio: Studio) -> StandingReport:
     """Look at the registry, a sample of the store, the ledger and the audit trail as they are now."""
     registry, since = studio.registry, studio.registry.clock() - DAY_S
-    count, unaccepted = registry.unaccepted(REQUIRED_CLAIMS, limit=SHOWN)
+    states, unaccepted = registry.unaccepted(REQUIRED_CLAIMS, limit=SHOWN)
+    failing, told = registry.failing(_told_claims(studio), studio.scorer.scorer_id, limit=SHOWN)
     sample = registry.sample(SAMPLE)
     broken = [finding for picture in sample if (finding := _broken(picture, studio))]
-    stale = registry.stale_sheets(limit=SHOWN)
+    stale, outdated = registry.stale_sheets(limit=SHOWN)
     unreviewed, unseen = registry.unreviewed(limit=SHOWN)
     unrated, unjudged = registry.unrated(UNJUDGED, limit=SHOWN)
     exposed = exposure_report(studio)
     blocks = registry.block_counts(since=since)
-    found = [
-        *(_unaccepted(one) for one in unaccepted),
-        *broken,
-        *(_stale(character) for character in stale),
-        *(_exposed(row) for row in exposed.rows),
-        *(_unjudged(studio, *one) for one in unjudged),
-        *(_unreviewed(character) for character in unseen if studio.render_domain == "model"),
-    ]
+    model = studio.render_domain == "model"
+    found = [_unaccepted(one) for one in unaccepted]
+    found += [*broken, *map(_exposed, exposed.rows), *map(_stale, outdated), *(_told(*one) for one in told)]
+    found += [_unjudged(studio, *one) for one in unjudged]
+    found += [_unreviewed(character) for character in unseen if model]
     found.sort(key=lambda finding: finding.level != "error")  # stable: each kind stays together
-    errors = sum(finding.level == "error" for finding in found)
+    whole = {**states, **failing, "stale sheet": stale, "rating not judged": unrated}
+    kinds = _kinds(found, {**whole, "not reviewed": unreviewed if model else 0})
+    errors = sum(count for (level, _), count in kinds.items() if level == "error")
     numbers = {
-        "unaccepted_sets": count,
-        "stale_sheets": len(stale),
+        "unaccepted_sets": sum(states.values()),
+        "refused_sets": sum(count for state, count in states.items() if state != "not judged"),
+        "failing_told": sum(failing.values()),
+        "stale_sheets": stale,
         "sampled": len(sample),
         "broken_images": len(broken),
         "unreviewed": unreviewed,
@@ -109,38 +119,52 @@ def standing_report(studio: Studio) -> StandingReport:
         rows=[asdict(finding) for finding in found[:SHOWN]],
         numbers=numbers,
         blocks=[{"reason": reason, "place": place, "texts": n} for (reason, place), n in blocks.items()],
-        reason=_reason(found, errors, len(sample)),
+        reason=_reason(kinds, errors, len(sample)),
         errors=errors,
     )
 
 
-def _reason(found: list[Finding], errors: int, sampled: int) -> str:
-    if not found:
+def _told_claims(studio: Studio) -> dict[str, list[str]]:
+    """Claims about faces that are told and refuse nothing. On drawn faces evidence proves nothing."""
+    claims = ("distinct", "drift", "evidence") if studio.render_domain == "model" else ("distinct", "drift")
+    return {asset: [claim for claim in claims if claim in CLAIMS[asset]] for asset in CLAIMS}
+
+
+def _kinds(found: list[Finding], whole: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """(level, what) -> how many there are, errors first. `whole` counts its kinds in full; of others all are found."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    for what, count in whole.items():
+        kinds["error" if what in _ERRORS else "warn", what] += count
+    for finding in found:
+        kinds[finding.level, finding.what] += finding.what not in whole
+    return {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: kind[0] != "error") if kinds[kind]}
+
+
+def _reason(kinds: Mapping[tuple[str, str], int], errors: int, sampled: int) -> str:
+    if not kinds:
         return f"Nothing is wrong: every current set is accepted, {sampled} pictures of the store are whole and marked."
-    kinds = [f"{n} {what}" for what, n in _counted(found)]
-    return f"{errors} errors, {len(found) - errors} warnings: {', '.join(kinds)}."
-
-
-def _counted(found: list[Finding]) -> Iterator[tuple[str, int]]:
-    names = [finding.what for finding in found]
-    for name in dict.fromkeys(names):
-        yield name, names.count(name)
+    named = ", ".join(f"{count} {what}" for (_, what), count in kinds.items())
+    return f"{errors} errors, {sum(kinds.values()) - errors} warnings: {named}."
 
 
 def _unaccepted(one: Standing) -> Finding:
     """Refused is an error; not yet judged a warning: its checks may be running."""
-    refused = [f"{claim}: {why}" for claim, (passed, why) in sorted(one.verdicts.items()) if not passed]
-    missing = [claim for claim in REQUIRED_CLAIMS[one.asset] if claim not in one.verdicts]
-    if refused:
+    if one.state == "refused":
+        refused = [f"{claim}: {why}" for claim, (passed, why) in sorted(one.verdicts.items()) if not passed]
         step = f"materialize {one.asset} with new_take"
         if one.asset in ("base_images", "character_sheet"):
             step = f"ryla characters regenerate {one.character} --stage {one.asset}"
-        return Finding("error", "refused", one.character, one.asset, "; ".join(refused)[:300], step)
-    if missing:
+        return Finding("error", one.state, one.character, one.asset, "; ".join(refused)[:300], step)
+    if one.state == "not judged":
+        missing = [claim for claim in REQUIRED_CLAIMS[one.asset] if claim not in one.verdicts]
         step = f"execute the checks of {one.asset} for {one.character}"
-        return Finding("warn", "not judged", one.character, one.asset, ", ".join(missing), step)
+        return Finding("warn", one.state, one.character, one.asset, ", ".join(missing), step)
     why = "all its claims hold, but what it was made from is not accepted"
-    return Finding("error", "tainted", one.character, one.asset, why, f"ryla characters show {one.character}")
+    return Finding("error", one.state, one.character, one.asset, why, f"ryla characters show {one.character}")
+
+
+def _told(claim: str, asset: str, character: str, why: str) -> Finding:
+    return Finding("warn", claim, character, asset, why[:300], _TOLD_STEPS[claim].format(character=character))
 
 
 def _broken(picture: StoredPicture, studio: Studio) -> Finding | None:

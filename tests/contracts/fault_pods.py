@@ -28,7 +28,8 @@ def hurried(backend: RunPodBackend, control_url: str, key: str) -> RunPodWithPod
     assert isinstance(backend.contract, OurContract)
     contract, settings = backend.contract, PodSettings(IMAGE, gpu_types=GPUS)
     control = backend.service.keep("pods", lambda: ControlClient(control_url, key, clock=_clock, sleep=_sleep))
-    backend.pods = Pods(control, contract, settings, clock=_clock, sleep=_sleep)
+    memory = backend.pods.memory if backend.pods else None
+    backend.pods = Pods(control, contract, settings, memory=memory, clock=_clock, sleep=_sleep)
     return backend
 
 

@@ -132,19 +132,19 @@ class Scene:
             ),
         )
         self.pods = pods
-        self.backend = self._endpoints(fallback=fallback)
+        self.backend = self.backend_on("ep1", fallback="ep2" if fallback else "")
         self.ledger = Ledger(parts.engine)
         self.runner = self.another_runner(webhook_url=webhook_url)
         self.said: list[str] = []  # every error that a caller got
 
-    def _endpoints(self, *, fallback: bool) -> RunPodBackend:
+    def backend_on(self, image: str, *, fallback: str = "") -> RunPodBackend:
         """The backend as a deployment's settings make it."""
         made = assembled(
             jobs_url=self.fake.jobs_url,
             control_url=self.fake.control_url,
             graphql_url=self.fake.graphql_url,
             key=KEY,
-            endpoints=Endpoints("ep1", fallback="ep2" if fallback else ""),
+            endpoints=Endpoints(image, fallback=fallback),
             store=self.store if self.contract == "ryla" else None,
             engine="comfyui",
             policy=self.policy,
@@ -155,7 +155,8 @@ class Scene:
 
     def another_runner(self, **changes: Any) -> Runner:
         """A runner of another process, so to speak."""
-        return Runner(self.ledger, self.backend, self.store, Budgets(25.0), policy=self.policy, **changes)
+        backend = changes.pop("backend", self.backend)
+        return Runner(self.ledger, backend, self.store, Budgets(25.0), policy=self.policy, **changes)
 
     def close(self) -> None:
         """Stop everything."""

@@ -13,6 +13,7 @@ import pytest
 from resources.gpu.backends.runpod.pods import Pods
 from resources.gpu.backends.runpod.with_pods import RunPodWithPods
 from resources.gpu.errors import Retry
+from resources.gpu.ledger import Attempt
 from resources.runpod.problems import ControlProblem
 from tests.contracts.fault_pods import GPUS, SPEED, training
 from tests.contracts.fault_scene import Scene
@@ -107,7 +108,7 @@ def test_pod_that_is_gone_already_is_no_error(scene: Stage) -> None:
 
 
 def test_pod_that_cannot_be_deleted_is_swept_later(scene: Stage) -> None:
-    """C8: the result is taken all the same; whatever is left is the sweep's, by its name and the ledger."""
+    """C8: the result is taken all the same; the pod is the sweep's, and the most that it can cost is booked."""
     stage = scene(**PODS)
     stage.install("C8")
     stage.fake.faults.rules[-1].times = 4  # as often as one deletion is tried
@@ -118,8 +119,23 @@ def test_pod_that_cannot_be_deleted_is_swept_later(scene: Stage) -> None:
     ours = {attempt.id for attempt in stage.attempts()}
     gone = ask(stage, lambda pods: pods.sweep({}, lambda attempt_id: attempt_id in ours))
     assert (len(gone), live(stage)) == (1, [])
-    stage.fake.bill.leases.clear()  # what it cost between end and sweep is reconciled with RunPod's bill, by the day
     stage.written("C8")
+
+
+def test_price_that_one_studio_saw_is_booked_by_the_next_one(scene: Stage) -> None:
+    """A training on a pod is followed by ticks, each with a backend of its own: RUNNING at a price, EXITED at none."""
+    stage = scene(**PODS)
+    attempt = stage.runner.submit(training())
+    assert isinstance(attempt, Attempt)
+    ticks = 0
+    while stage.ledger.attempt(attempt.id).is_open:
+        fresh = stage.another_runner(backend=stage.backend_on("ep1"))
+        fresh.backend.hurry([attempt.remote_id or ""])
+        fresh.collect("training")
+        ticks += 1
+    ended = stage.ledger.attempt(attempt.id)
+    assert (ended.state, ended.cost_basis, ticks > 1) == ("succeeded", "reported", True)
+    stage.holds()
 
 
 def test_foreign_pods_are_never_touched(scene: Stage) -> None:

@@ -117,6 +117,31 @@ def test_forged_claim_of_an_unanswered_submission(heard: Callable[..., Scene]) -
     stage.written("W4", "the submission's answer was lost, too")
 
 
+@pytest.mark.parametrize("contract", ["ryla", "worker-comfyui"])
+def test_forged_claim_names_another_attempts_running_job(heard: Callable[..., Scene], contract: str) -> None:
+    """W4 with an id that exists: the other job is neither taken for this one's nor cancelled in its stead."""
+    stage = heard(contract=contract, cadence={}, endpoint={"exec_s": (1.0, 1.0)})
+    other = threading.Thread(target=lambda: stage.run(job(1), runner=stage.another_runner()))
+    other.start()
+    while not stage.fake.executions:
+        time.sleep(0.01)
+    [theirs] = stage.fake.accepted
+
+    def claim_theirs() -> None:
+        mine = next(attempt for attempt in stage.attempts() if attempt.remote_id is None)
+        assert stage.ledger.wake(mine.id, mine.webhook_token or "", theirs.job_id)
+
+    stage.install("S8")
+    stage.at(faultpoints.OUTCOME_UNKNOWN, claim_theirs)
+    stage.run(job(11))
+    other.join(20)
+    first, lost, *_ = stage.attempts()
+    assert (first.state, first.remote_id and theirs.job_id in first.remote_id) == ("succeeded", True)
+    assert (lost.state, lost.claimed_id, lost.remote_id) == ("lost", theirs.job_id, None)
+    variant = "names another attempt's running job" + (f", {contract}" if contract != "ryla" else "")
+    stage.written("W4", variant, injected="502 at submission, and a webhook that names another attempt's running job")
+
+
 def test_wrong_token(heard: Callable[..., Scene]) -> None:
     """W5: 404, nobody is woken, polling brings it home."""
     stage = heard(cadence={})

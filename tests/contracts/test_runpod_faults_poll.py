@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 import pytest
 
 from resources.gpu import faultpoints
+from resources.gpu.backends.runpod import backend, diagnosis, verdicts
 from resources.gpu.errors import Retry
 from tests.contracts.fault_scene import job
 from tests.contracts.fault_trial import Stage, Trial, play
@@ -24,7 +26,7 @@ TRIALS = [
           stage=STUCK),
     Trial("P3", "timed_out", "wait for a machine .throttled.", code="throttled", retry=Retry.PERMANENT, stage=STUCK),
     Trial("P4", "", "may start no worker.*RunPod lowers it to 2 after 3 days.*Raise Max workers", 0,
-          retry=Retry.FATAL),
+          retry=Retry.ELSEWHERE),
     Trial("P5", "timed_out", "ran for more than 1 s", code="timed_out", retry=Retry.ELSEWHERE,
           stage={"policy": {"run_limit_s": 0.6, "max_attempts": 1}}),
     Trial("P6", "succeeded"),
@@ -64,6 +66,32 @@ def test_stuck_job_goes_to_the_fallback(scene: Stage, case: str) -> None:
     assert first.cost_usd == 0.0, "a job that no worker took costs nothing"
     assert [stage.fake.job(accepted.job_id).status for accepted in stage.fake.accepted] == ["CANCELLED", "COMPLETED"]
     stage.written(case, "policy: fallback")
+
+
+def test_endpoint_that_was_scaled_down_is_passed_over(scene: Stage) -> None:
+    """P4 with a fallback: nothing is sent where nothing can run, and the ledger says why it went elsewhere."""
+    stage = scene(policy={"when_stuck": "fallback"}, fallback=True)
+    stage.install("P4")
+    assert stage.run().results
+    [attempt] = stage.attempts()
+    assert (attempt.state, attempt.endpoint.rpartition("/")[2]) == ("succeeded", "ep2")
+    assert "may start no worker" in " ".join(note for _, _, note in stage.ledger.history(attempt.id))
+    stage.written("P4", "policy: fallback")
+
+
+def test_want_of_machines_lasts_from_one_studio_to_the_next(scene: Stage) -> None:
+    """P1: each tick of a sensor has a backend of its own; how long machines have been wanting, the process knows."""
+    stage = scene()
+    stage.install("P1")
+    for place, name, value in (
+        (diagnosis, "LASTS_S", 1e-9),
+        (verdicts, "FIRST_WORKER_S", 0.0),
+        (backend, "VERDICT_S", 0.0),
+    ):
+        stage.parts.patch.setattr(place, name, value)
+    waiting = f"ep1/job-1/{'f' * 64}"
+    ticks = [asyncio.run(stage.backend_on("ep1").diagnose(waiting, 60.0)) for _ in range(2)]
+    assert [(verdict.code, verdict.hopeless) for verdict in ticks] == [("no_capacity", False), ("no_capacity", True)]
 
 
 def test_undocumented_words_are_no_end(scene: Stage) -> None:
@@ -133,6 +161,30 @@ def test_slow_answer_keeps_nobody_waiting(scene: Stage) -> None:
     stage.written("P19")
 
 
+BESIDE = {
+    "P15": {"action": "answer", "status": 429, "headers": {"retry-after": "25"}, "body": {"error": "slow down"}},
+    "P19": {"action": "delay", "seconds": 2.5},
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_endpoint_that_does_not_answer_keeps_no_other_one_waiting(scene: Stage, case: str) -> None:
+    """P15, P19 for more questions than may be under way: another endpoint's job is done before any of them."""
+    stage = scene(fallback=True, cadence={"at_once": 2})
+    rule = stage.fake.faults.add("status", endpoint="ep1", **BESIDE[case])
+    there = threading.Thread(target=lambda: stage.run(*(job(seed) for seed in (1, 11, 21, 31))))
+    there.start()
+    other = stage.another_runner(backend=stage.backend_on("ep2"))
+    assert stage.run(job(41), runner=other).results
+    ended = [attempt.endpoint.rpartition("/")[2] for attempt in stage.attempts() if not attempt.is_open]
+    assert ended == ["ep2"]
+    rule.until_s = 0.0
+    there.join(20)
+    assert stage.states() == ["succeeded"] * 5
+    injected = {"P15": "429 on every status of one endpoint", "P19": "no status of one endpoint is answered for 2.5 s"}
+    stage.written(case, "another endpoint has a job, too", injected=injected[case])
+
+
 def test_health_without_keys_stops_nobody(scene: Stage) -> None:
     """P20: nothing is counted; the job is diagnosed from the control API, cancelled, and booked."""
     stage = scene(policy={**QUEUE, "max_attempts": 1})
@@ -146,10 +198,6 @@ def test_health_without_keys_stops_nobody(scene: Stage) -> None:
 
 
 BOTH_WAYS = [
-    Trial("P5", "timed_out", "ran for more than 1 s", code="timed_out", retry=Retry.ELSEWHERE,
-          variant="the handler goes on after /cancel",
-          stage={"policy": {"run_limit_s": 0.6, "max_attempts": 1}, "switches": {"cancel_stops_worker": False},
-                 "endpoint": {"exec_s": (1.5, 1.5)}}),
     Trial("P11", "lost succeeded", "its ttl ended it", 2, "unknown_job", tune={"expire_s": 0.3, "duration_s": 1.0},
           variant="the worker goes on", stage={"switches": {"ttl_running_stops": False}}),
     Trial("P8", "succeeded", tune={"hidden_s": 0.3}, variant="/run says IN_PROGRESS, status RUNNING, ids end in -e1",
@@ -160,9 +208,40 @@ BOTH_WAYS = [
 @pytest.mark.parametrize("trial", BOTH_WAYS, ids=str)
 def test_what_nobody_documents(scene: Stage, trial: Trial) -> None:
     """The same with the other reading of a point marked [infer]."""
-    if trial.case == "P5":
-        trial.tune["hang"] = False
     play(scene, trial)
+
+
+@pytest.mark.parametrize(("stops", "contract"), [(True, "ryla"), (False, "ryla"), (False, COMFY)])
+def test_cancelled_run_is_booked_with_the_most_it_can_cost(scene: Stage, contract: str, stops: bool) -> None:
+    """P5: whether the handler hears of the cancel is not known, and where it does not it is paid to its end."""
+    stage = scene(
+        contract=contract, speed=2.0, policy={"run_limit_s": 0.4, "max_attempts": 1},
+        switches={"cancel_stops_worker": stops}, endpoint={"exec_s": (6.0, 6.0)},
+    )  # fmt: skip
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert [(a.state, a.cost_basis) for a in stage.attempts()] == [("timed_out", "presumed")]
+    variant = f"the handler {'ends with' if stops else 'goes on after'} /cancel"
+    variant += f", {COMFY}" if contract == COMFY else ""
+    stage.written("P5", variant, injected="a run longer than our deadline")
+
+
+@pytest.mark.parametrize(("stops", "contract"), [(True, "ryla"), (False, "ryla"), (False, COMFY)])
+def test_run_that_runpod_times_out_is_booked_with_the_most_it_can_cost(
+    scene: Stage, contract: str, stops: bool
+) -> None:
+    """P7 by executionTimeout: whether the worker stops is not known either."""
+    stage = scene(
+        contract=contract, speed=20.0, policy={"run_limit_s": 5.0, "max_attempts": 1},
+        switches={"timeout_stops_worker": stops}, endpoint={"exec_s": (20.0, 20.0)},
+    )  # fmt: skip
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == "remote_timeout"
+    assert [(a.state, a.cost_basis) for a in stage.attempts()] == [("failed", "presumed")]
+    variant = f"the worker {'stops at' if stops else 'goes on after'} executionTimeout"
+    variant += f", {COMFY}" if contract == COMFY else ""
+    stage.written("P7", variant, injected="a run longer than its executionTimeout")
 
 
 @pytest.mark.parametrize("how", ["timed_out", "deleted"])

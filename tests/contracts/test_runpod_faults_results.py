@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
 from resources.gpu.errors import Retry
+from tests.contracts.fault_scene import KEY
 from tests.contracts.fault_trial import Stage, Trial, play
+from tests.fakes.fake_runpod.faults import Call
 
 COMFY = "worker-comfyui"
+SIGNED = "https://s3.example/bucket/1.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=" + 8 * "0a1b2c3d"
 ONCE = {"policy": {"max_attempts": 1}}
 
 
@@ -28,6 +33,8 @@ TRIALS = [
           stage=ONCE),
     Trial("R4", "failed", "option-0", 1, "missing_output", Retry.TRANSIENT, images=2, stage=ONCE,
           variant="our worker"),
+    Trial("R4", "failed", "came back without option-0", 1, "missing_output", Retry.TRANSIENT, stage=ONCE,
+          variant="our worker, the only picture"),
     comfy("R5", "failed", "is not base64", "bad_base64", Retry.TRANSIENT, stage=ONCE),
     comfy("R6", "succeeded"),
     comfy("R7", "failed", "before 5.0.0.*Use runpod/worker-comfyui", "worker_too_old", Retry.PERMANENT),
@@ -104,6 +111,47 @@ def test_half_a_picture_and_a_page_are_refused(scene: Stage, contract: str) -> N
     assert stage.run(runner=stage.another_runner()).error is not None
     assert len(stage.fake.accepted) == taken == 2
     stage.written("R8", contract.replace("ryla", "our worker"))
+
+
+@pytest.mark.parametrize("contract", ["ryla", COMFY])
+def test_worker_that_repeats_secrets_tells_none(scene: Stage, contract: str) -> None:
+    """R14: presigned URLs, the webhook's address and our key in its error; the sentence around them is still read."""
+    stage = scene(contract=contract, webhook_url="http://127.0.0.1:9")
+
+    def leaking(body: dict[str, Any]) -> dict[str, Any]:
+        envelope = next(iter(stage.fake.world.jobs.values()))
+        urls = re.findall(r'http[^"]*X-Amz-[^"]*', json.dumps(envelope.input)) or [SIGNED]
+        words = f"403 Client Error: Forbidden for url: {urls[0]} (Authorization: Bearer {KEY}); hook {envelope.webhook}"
+        ours = {"code": "upload_refused", "message": words, "retry": "permanent"}
+        return {**body, "status": "FAILED", "error": json.dumps(ours) if contract == "ryla" else words}
+
+    stage.fake.faults.add("status", "mutate", change=leaking)
+    stage.fake.faults.script("ep1", deliver=False)
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == ("upload_refused" if contract == "ryla" else "job_failed")
+    assert re.search(r"Forbidden for url: http\S+\?\[hidden\] \(Authorization: \[hidden\]\); hook http", stage.reads())
+    variant = f"{contract.replace('ryla', 'our worker')} repeats secrets"
+    injected = "FAILED with a presigned URL, our key and the webhook's address in its error"
+    reads = re.sub(r"for url: [^?]+", "for url: https://store/option-0", stage.reads())  # its prefix is the test's own
+    stage.written("R14", variant, injected=injected, reads=reads)
+
+
+@pytest.mark.parametrize("contract", ["ryla", COMFY])
+def test_refusal_that_repeats_the_request_tells_no_secret(scene: Stage, contract: str) -> None:
+    """S11: 400 with the whole envelope, and our key, in its reason."""
+    stage = scene(contract=contract, webhook_url="http://127.0.0.1:9")
+
+    def echo(call: Call) -> bool:
+        rule.body = {"error": f"invalid request: {json.dumps(call.body)} with key {KEY}"}
+        return True
+
+    rule = stage.fake.faults.add("run", status=400, where=echo)
+    outcome = stage.run()
+    assert outcome.error is not None
+    assert outcome.error.code == "invalid_job"
+    assert "invalid request" in str(outcome.error)
+    stage.holds()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "blank"])

@@ -120,7 +120,7 @@ def test_endpoint_that_is_gone_is_told_before_anything_is_written(scene: Stage) 
     stage.fake.world.pools.clear()
     outcome = stage.run()
     assert outcome.error is not None
-    assert (outcome.error.code, outcome.error.retry) == ("unknown_endpoint", Retry.FATAL)
+    assert (outcome.error.code, outcome.error.retry) == ("unknown_endpoint", Retry.ELSEWHERE)
     assert "RUNPOD_..._ENDPOINT_ID" in str(outcome.error)
     assert stage.attempts() == []
     stage.written("S10", "both APIs say so")

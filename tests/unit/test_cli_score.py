@@ -80,7 +80,27 @@ def test_hostile_files_are_rows_with_a_reason(folder: Path) -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("reference", ["both.png", "nobody.png", "cut.png", "none.png"])
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (8, 4096), (9, 300), (4096, 8), (16, 200_000)])
+def test_hostile_sizes_are_nobody(folder: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    """Alone as among others, and as a reference too: sides on which dlib's CNN ends its process."""
+    (tmp_path / "strip.png").write_bytes(png(Image.new("RGB", size, "gray")))
+    strip = str(tmp_path / "strip.png")
+    result = score(folder, strip, more=("--json",))
+    assert (result.exit_code, told(result)["images"][0]["reason"]) == (1, "no_face")
+    refused = score(folder, "b.png", reference=(strip,), more=("--json",))
+    assert (refused.exit_code, "strip.png' shows 0 faces" in refused.stderr) == (2, True)
+
+
+def test_file_named_twice_counts_once(folder: Path) -> None:
+    """Two lines of a shell's pattern are no second proof; of references, no second weight."""
+    names = ("b.png", "other.png", "./b.png", "b.png")
+    found = told(score(folder, *names, reference=("a.png", "a.png"), more=("--json",)))
+    assert [Path(row["image"]).name for row in found["images"]] == ["b.png", "other.png"]
+    once = told(score(folder, *names[:2], more=("--json",)))
+    assert found["totals"] == once["totals"]
+
+
+@pytest.mark.parametrize("reference", ["both.png", "nobody.png", "cut.png", "none.png", "."])
 def test_reference_is_a_picture_of_one_face(folder: Path, reference: str) -> None:
     """Else nothing is measured: exit 2, and the file is named."""
     result = score(folder, "b.png", reference=("a.png", reference), more=("--json",))
@@ -114,6 +134,15 @@ def test_threshold_is_the_callers(folder: Path) -> None:
     assert result.exit_code == 1
     assert told(result)["threshold"] == 0.01
     assert told(result)["images"][0]["reason"] == "distance"
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "-inf", "-0.1", "2.1", "1e300"])
+def test_threshold_is_a_distance(folder: Path, threshold: str) -> None:
+    """NaN is no JSON, and whatever verifies nobody or everybody measures nothing."""
+    result = score(folder, "b.png", more=("--threshold", threshold, "--json"))
+    assert result.exit_code == 2
+    assert told(result)["error"]["field"] == "--threshold"
+    assert "0 to 2" in told(result)["error"]["way_out"]
 
 
 def test_people_get_a_table(folder: Path) -> None:

@@ -117,6 +117,15 @@ def test_part_that_breaks_is_reported_not_raised(ready_home: Path, monkeypatch: 
     assert set(PARTS) <= set(findings)
 
 
+def test_scorer_that_cannot_load_is_missing(ready_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are there, and are another network's: no picture can be judged."""
+    from resources import identity
+
+    monkeypatch.setattr(identity, "EMBEDDER", identity.ALIGNER)
+    one = found(ready_home)["face scorer"]
+    assert (one.state, "not the weights" in one.detail) == ("missing", True)
+
+
 # ---- the command
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ryla_assets.domain.evidence import DRIFT, drift, evidence
-from ryla_assets.domain.identity import is_copy, least_face_px
-from ryla_assets.domain.quality import ALIKE_BITS
+from ryla_assets.domain.identity import COPY_BITS, is_copy, least_face_px
 
 
 @pytest.mark.parametrize(
@@ -52,10 +51,13 @@ def test_few_pictures_are_no_drift(latest: int, earlier: int) -> None:
 
 
 def test_same_picture_is_a_copy_and_the_same_person_is_not() -> None:
-    """Both must say so: the face and the picture."""
-    assert is_copy(0.02, ALIKE_BITS)
-    assert not is_copy(0.10, 0)
-    assert not is_copy(0.02, ALIKE_BITS + 1)
+    """Both must say so: the face and the picture. Drawn takes of one shot are alike, so there it must say more."""
+    for domain, bits in COPY_BITS.items():
+        assert is_copy(0.02, bits, domain)
+        assert not is_copy(0.10, 0, domain)
+        assert not is_copy(0.02, bits + 1, domain)
+    assert COPY_BITS["preview"] < 18, "the fewest bits between two takes with nearly one face (docs/adr/0005)"
+    assert COPY_BITS["model"] > 40, "the most bits that a crop by 1.5 % a side changed of 86 photographs"
 
 
 def test_portrait_without_a_face_to_speak_of_is_none() -> None:

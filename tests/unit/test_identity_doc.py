@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from resources.identity import DETECTORS, DlibScorer
-from ryla_assets.domain import evidence, identity, quality, targets
+from resources.identity import DETECTORS, PROFILE_LEAST_PX, DlibScorer, Face, Seen
+from ryla_assets.domain import evidence, identity, targets
 from tests.bench.blocks import IDENTITY, replaced, table
 from tests.bench.people import GROUPS, Errors, as_text
-from tests.bench.photos import Pairs, auc
+from tests.bench.photos import Pairs, all_pairs, auc, once
 
 PAGE = IDENTITY.read_text()
 
@@ -39,7 +40,8 @@ def test_page_says_the_numbers_of_the_code() -> None:
         f"{targets.IDENTITY_THRESHOLDS['preview']:.2f} (preview)",
         f"({targets.MIN_FACE_PX:.0f} px; a close-up's {identity.LEAST_FACE_SHARE['close-up']:.0%}".replace("%", " %"),
         f"within {identity.COPY_DISTANCE:.2f} of the base image's own",
-        f"{quality.ALIKE_BITS} of 256 bits",
+        f"within {identity.COPY_BITS['model']} (models) or {identity.COPY_BITS['preview']} (preview) of 256 bits",
+        f"whose copy is under {PROFILE_LEAST_PX} px",
         f"last {evidence.WINDOW} declared",
         f"at most {evidence.DRIFT:.2f}",
         f"at least {evidence.LEAST_LATEST} against {evidence.LEAST_EARLIER}",
@@ -66,6 +68,15 @@ def test_errors_are_counted_on_the_right_side() -> None:
     )
     text = as_text([Errors("g", "t", [near, far], [far, near, near], [far])], scorer_id="s", day="2026-01-01")
     assert "| g | t | 1 of 2 | 2 of 3 | 0 of 1 | 0.550 / 0.900 | 0.433 / 0.200 |" in text
+
+
+def test_photograph_counts_once() -> None:
+    """The same pixels in two files, and one photograph in other sizes, are no pairs of a person."""
+    face = Face(90.0, 1.0, (0.0,))
+    pixels = {"a.jpg": "1", "train/a.jpg": "1", "b.jpg": "2", "obama-480p.jpg": "3", "two.jpg": "4"}
+    seen = {Path(name): Seen(pixel, (face,)) for name, pixel in pixels.items() if name != "two.jpg"}
+    assert once(map(Path, pixels), seen) == [Path("a.jpg"), Path("b.jpg")]
+    assert len(all_pairs("set", dict.fromkeys(map(Path, pixels), "one"), seen).same) == 1
 
 
 def test_pairs_are_summed_up() -> None:

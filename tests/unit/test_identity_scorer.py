@@ -15,7 +15,7 @@ from PIL import Image
 from resources.gpu.backends.preview.identity import person
 from resources.gpu.backends.preview.look import Look
 from resources.gpu.backends.preview.render import render
-from resources.identity import WEIGHTS, DlibScorer, Face
+from resources.identity import WEIGHTS, DlibScorer, Face, Seen, see
 from tests.fakes.scripted_backend import picture
 
 VIEWS = ("side-left", "back")
@@ -123,8 +123,13 @@ def rectangle(wide: int) -> Any:
 def scripted(detector: Detector, size: tuple[int, int] = (64, 64)) -> list[Face]:
     """The people that a scorer with this detector sees on an empty picture."""
     scorer = DlibScorer()
-    embedder = type("Embedder", (), {"compute_face_descriptor": lambda *_: [0.0] * 128})()
-    scorer.__dict__ |= {"_models": (detector, lambda *_: None, embedder), "_profiles": detector}
+    points = [dlib.point(x, y) for x, y in ((40, 20), (30, 20), (10, 20), (20, 20), (25, 35))]
+    scorer.__dict__ |= {
+        "_detector": detector,
+        "_profiles": detector,
+        "_aligner": lambda _, box: dlib.full_object_detection(box, points),
+        "_embedder": SimpleNamespace(embed=lambda _: (0.0,) * 128),
+    }
     return scorer.faces(Image.new("RGB", size))
 
 
@@ -172,6 +177,14 @@ def test_no_look_grows_with_the_picture(size: tuple[int, int], widths: list[int]
     assert detector.widths == widths
 
 
+@pytest.mark.parametrize(("size", "looks"), [((31, 4000), 2), ((16, 200_000), 2), ((32, 3200), 3), ((1, 1), 2)])
+def test_cnn_is_shown_no_strip(size: tuple[int, int], looks: int) -> None:
+    """On a copy of a few pixels' width or height dlib's CNN overwrites memory, and ends the process."""
+    detector = Detector([], [], [])
+    assert scripted(detector, size) == []
+    assert len(detector.widths) == looks
+
+
 def test_box_is_in_pixels_of_the_picture() -> None:
     """Whatever the size of the copy that it was found on: blur of a face is measured there."""
     [face] = scripted(Detector([], [(90, 0.9)]))
@@ -216,6 +229,29 @@ def test_68_point_file_is_never_opened(scorer: DlibScorer, tmp_path: Path) -> No
     bare.__dict__["_folder"] = tmp_path
     assert bare.faces(Image.new("RGB", (64, 64))) == []
     assert not any("68" in name for name in WEIGHTS)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bad allocation"), MemoryError(), ValueError("an array of no pixels")])
+def test_picture_that_breaks_the_scorer_is_an_answer(error: Exception) -> None:
+    """dlib raises what it likes; a picture of it is not verified, and the others are looked at."""
+
+    def broken(_: Any) -> list[Face]:
+        raise error
+
+    scorer = SimpleNamespace(scorer_id="broken", faces=broken)
+    assert see(scorer, picture(32, 32)) == Seen("", rejected="unreadable")
+
+
+def test_photograph_is_looked_at_as_it_is_shown(portrait: Image.Image, scorer: DlibScorer) -> None:
+    """A telephone writes what its sensor saw, and in EXIF how to turn it; a head on its side is somebody else."""
+    exif, lying = Image.Exif(), portrait.transpose(Image.Transpose.ROTATE_90)
+    exif[0x0112] = 6  # turn it by 90 degrees to the right
+    bare, told = io.BytesIO(), io.BytesIO()
+    lying.save(bare, "JPEG", quality=95)
+    lying.save(told, "JPEG", quality=95, exif=exif)
+    [face], [upright] = see(scorer, told.getvalue()).faces, scorer.faces(portrait)
+    assert distance(face, upright) < 0.1
+    assert all(distance(one, upright) > 0.2 for one in see(scorer, bare.getvalue()).faces)
 
 
 def test_face_survives_its_row() -> None:

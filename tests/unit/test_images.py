@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from resources import images
 from resources.images import ImageRejected, decode, is_blank, mark, pixels_sha256, read_mark, thumbnail
@@ -205,6 +205,36 @@ def test_mark_is_well_formed_xmp() -> None:
     source = described.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
     assert source == "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
     assert described.get("{http://ns.adobe.com/xap/1.0/}CreatorTool") == 'a "b" <c>'
+
+
+@pytest.mark.parametrize("as_format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_picture_is_shown_as_its_exif_says(as_format: str, orientation: int) -> None:
+    """In all eight ways, as Pillow's own ImageOps turns it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(noise(), format=as_format, exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = ImageOps.exif_transpose(opened).convert("RGB")
+    shown, mark = images.as_shown(data)
+    assert images.pixels_sha256(shown) == images.pixels_sha256(expected)
+    assert mark is None
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_unknown_orientation_turns_nothing(orientation: int) -> None:
+    """And a broken EXIF block is no reason to refuse a picture."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for data in (saved(noise(), format="PNG", exif=exif), saved(noise(), format="PNG", exif=b"MM not a TIFF")):
+        assert images.pixels_sha256(images.as_shown(data)[0]) == images.pixels_sha256(noise())
+
+
+def test_what_is_shown_says_its_mark() -> None:
+    """From the one reading of the file; and of ours it is the pixels that are stored."""
+    data = images.mark(noise(), source="trainedAlgorithmicMedia", tool="x")
+    shown, mark = images.as_shown(data)
+    assert (images.pixels_sha256(shown), mark) == (images.pixels_sha256(noise()), "trainedAlgorithmicMedia")
 
 
 def test_mark_is_gone_after_a_plain_save_again() -> None:

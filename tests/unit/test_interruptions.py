@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from resources.database import clock_of, open_engine
 from resources.gpu import life
 from resources.gpu.backend import RemoteOutput
-from resources.gpu.errors import BackendUnavailable, JobTimedOut, OutcomeUnknown, OverBudget, Retry
+from resources.gpu.errors import BackendUnavailable, JobTimedOut, OutcomeUnknown, OutputRejected, OverBudget, Retry
 from resources.gpu.ledger import Attempt, Ledger
 from resources.gpu.runner import Runner
 from tests.fakes.house import RUNS_ON, WAITS_ON, House, emptied, house_on, job, ledger_in, states, training
@@ -229,6 +229,19 @@ def test_leftover_that_is_damaged_is_made_again(house: House) -> None:
     [result] = house.runner().run([job()])
     assert not result.adopted
     assert (house.backend.sent, states(house.attempts(job()))) == (["a", "a"], ["lost", "failed", "succeeded"])
+
+
+def test_damaged_leftover_that_cannot_be_discarded_ends_the_call(house: House) -> None:
+    """The store gives it back whatever is done: that is an error after as many tries as any other, not a loop."""
+    house.backend.scripts = [Script(states=("succeeded",), arrival="arrives unseen", damage="missing")]
+    with pytest.raises(Exception, match="could not be found out"):
+        house.runner(unknown_wait_s=0.0, max_attempts=1).run([job()])
+    [lost] = house.attempts(job())
+    house.backend.leftovers[lost.fingerprint] = f"r-{lost.id}"
+    with pytest.raises(OutputRejected):
+        house.runner(max_attempts=2).run([job()])
+    assert states(house.attempts(job())) == ["lost", "failed", "failed"]
+    assert house.backend.sent == ["a"]
 
 
 # ---- the ledger is away for a moment

@@ -45,6 +45,7 @@ def test_a_character_lives_on_postgres_as_on_sqlite(
             event.kind for event in registry.events(0, ("activated", "base_selected", "base_images:accepted"), limit=9)
         ]
         assert kinds == ["activated", "base_selected", "base_images:accepted"]
+        _stands(studio)
     finally:
         studio.registry.engine.dispose()
 
@@ -57,3 +58,17 @@ def _select_and_plan(studio: Studio) -> None:
     asked = studio.registry.open_request(f"{WHO}/sheet/1", character=WHO, stage="sheet", take=1, body=body)
     first = studio.registry.plan(asked.id, [{"job": 1}])
     assert studio.registry.plan(asked.id, [{"job": 2}]) == first == [{"job": 1}]
+
+
+def _stands(studio: Studio) -> None:
+    """A refused sheet with a face that another character has: what is wrong now is asked in SQL."""
+    registry, key = studio.registry, ("character_sheet", WHO, "d" * 64)
+    registry.publish(sha256=key[2], asset=key[0], character=WHO, take=1, request_id=f"{WHO}/sheet/1")
+    for claim in ("identity", "distinct"):
+        gate = Gate(claim, passed=False, reason="no", numbers={}, scorer_id="s")
+        registry.judge(*key, gate, required=REQUIRED_CLAIMS[key[0]])
+    counts, [standing] = registry.unaccepted(REQUIRED_CLAIMS, limit=5)
+    assert (counts, standing.state, standing.verdicts) == ({"refused": 1}, "refused", {"identity": (False, "no")})
+    failing = registry.failing({key[0]: ["distinct"]}, "s", limit=5)
+    assert failing == ({"distinct": 1}, [("distinct", key[0], WHO, "no")])
+    assert registry.stale_sheets(limit=5) == (0, [])

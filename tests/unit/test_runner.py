@@ -146,6 +146,9 @@ def test_sweep_asks_who_rents_and_tells_what_is_open(house: House) -> None:
         return ["machine"]
 
     house.backend.sweep = sweep  # type: ignore[attr-defined]
+    house.backend.rents = "elsewhere"  # type: ignore[attr-defined]
+    assert house.runner().sweep() == seen == [], "no attempt was ever sent there"
+    house.backend.rents = house.backend.endpoint  # type: ignore[attr-defined]
     assert house.runner().sweep() == ["machine"]
     assert seen == [{attempt.id: attempt.remote_id}, False, False]
 

@@ -13,13 +13,14 @@ import pytest
 
 from resources.gpu.backend import Diagnosis, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.prompt import mark_of
+from resources.gpu.backends.runpod import health
 from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.contract import Contract
+from resources.gpu.backends.runpod.envelope import execution_policy
 from resources.gpu.backends.runpod.ids import RemoteId
 from resources.gpu.backends.runpod.money import Terms, priced
 from resources.gpu.backends.runpod.official import OfficialContract
 from resources.gpu.backends.runpod.ours import OurContract
-from resources.gpu.backends.runpod.planning import execution_policy
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.backends.runpod.watch import Cadence, Look
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
@@ -259,12 +260,30 @@ def test_profile_follows_engine_and_models(service: Service, official: RunPodBac
 
 
 def test_estimate_without_prices_is_the_dearest(service: Service, official: RunPodBackend) -> None:
-    """The most is both deadlines' worth at the endpoint's rate, with start and idle time."""
+    """The most is all that RunPod lets a job live (its ttl), and the idle time after it, at the endpoint's rate."""
     dear = backend_of(service, OfficialContract(), terms=None).estimate(image_job())
-    assert dear.most_usd == pytest.approx((1800 + 600 + 10) * 0.0024)
-    ask(official.preflight([f"{URL}/img", f"{URL}/other"]))
-    assert official.estimate(image_job()).most_usd == pytest.approx((1800 + 600 + 5) * 0.001)
+    assert dear.most_usd == pytest.approx((900 + 1800 + 60 + 10) * 0.0024)
+    ask(official.preflight([f"{URL}/img", f"{URL}/train"]))
+    assert official.estimate(image_job()).most_usd == pytest.approx((900 + 1800 + 60 + 5) * 0.001)
+    assert official.estimate(training()).most_usd == pytest.approx((900 + 3 * 3600 + 60 + 5) * 0.001)
     assert 0 < official.estimate(image_job()).usd < official.estimate(training()).usd
+
+
+def test_price_of_the_fallback_is_learned_with_the_endpoint_before_it(service: Service, far: Far) -> None:
+    """Else each picture is reserved at the dearest price there is; nothing is asked about a fallback of others."""
+    asked: list[str] = []
+
+    async def terms(endpoint_id: str) -> Terms:
+        asked.append(endpoint_id)
+        return Terms(0.002 if endpoint_id == "other" else 0.001, 5.0)
+
+    backend = backend_of(service, OfficialContract(), terms=terms)
+    ask(backend.preflight([f"{URL}/train"]))
+    assert asked == ["train"]
+    ask(backend.preflight([f"{URL}/img"]))
+    assert asked == ["train", "img", "other"]
+    assert backend.estimate(image_job()).most_usd == pytest.approx((900 + 1800 + 60 + 5) * 0.002)
+    assert backend.estimate(image_job(rating="nsfw")).most_usd > 5, "nobody asked about that one yet"
 
 
 def test_policy_is_within_bounds() -> None:
@@ -341,25 +360,39 @@ def test_result_in_the_store_tells_of_its_attempt(ours: RunPodBackend, shelf: Sh
     assert ended(ours, found).state == "lost"
 
 
-def test_claim_of_a_webhook_is_verified(official: RunPodBackend, ours: RunPodBackend, far: Far, shelf: Shelf) -> None:
-    """It must exist, and once it has ended be this very attempt's."""
+def test_claim_of_a_webhook_proves_itself_by_its_result(
+    official: RunPodBackend, ours: RunPodBackend, far: Far, shelf: Shelf
+) -> None:
+    """The job must exist, have succeeded, and show this attempt: its mark in every name, or its id in the result."""
+    job = RemoteId("img", "job-1", FINGERPRINT)
+    mine, theirs = (f"front{mark_of(attempt)}_00001_.png" for attempt in (ATTEMPT, EARLIER))
+    pictures = [([mine], True), ([theirs], False), ([mine, theirs], False), ([], False)]
+    for names, right in pictures:
+        body = completed({"images": [picture(name) for name in names]})
+        assert official.contract.is_of(body, job, ATTEMPT) == right
+    results = [({}, True), ({"attempt": EARLIER}, False), ({"attempt": EARLIER, "reused": True}, False),
+               ({"reused": True}, False), ({"fingerprint": "e" * 64}, False)]  # fmt: skip
+    for more, right in results:
+        assert ours.contract.is_of(completed(shelf.leave(**more)), job, ATTEMPT) == right
+    assert not ours.contract.is_of(completed({"x": 1}), job, ATTEMPT)
+    shelf.results.clear()
     where = {"fingerprint": FINGERPRINT, "endpoint": f"{URL}/img", "claim": "job-1"}
+    far.status = completed({"images": [picture(mine)]})
+    assert ask(official.find(ATTEMPT, **where)) == str(job)
+    for claim in ("../../x", "-"):
+        with pytest.raises(OutcomeUnknown):
+            ask(official.find(ATTEMPT, **{**where, "claim": claim}))
+
+
+@pytest.mark.parametrize("word", ["IN_QUEUE", "IN_PROGRESS", "FAILED", "CANCELLED", "TIMED_OUT", None])
+def test_claim_that_nothing_shows_to_be_ours_is_not_taken(
+    official: RunPodBackend, ours: RunPodBackend, far: Far, word: str | None
+) -> None:
+    """Anybody may name the running job of another attempt: taken for ours, it would be cancelled in our stead."""
     for backend in (official, ours):
-        far.status = {"id": "job-1", "status": "IN_PROGRESS"}
-        assert ask(backend.find(ATTEMPT, **where)) == f"img/job-1/{FINGERPRINT}"
-        far.status = None
-        with pytest.raises(OutcomeUnknown):
-            ask(backend.find(ATTEMPT, **where))
-        with pytest.raises(OutcomeUnknown):
-            ask(backend.find(ATTEMPT, **{**where, "claim": "../../x"}))
-    for name, right in ((f"front{mark_of(ATTEMPT)}_00001_.png", True), (f"front{mark_of(EARLIER)}_00001_.png", False)):
-        far.status = completed({"images": [picture(name)]})
-        assert official.contract.is_of(far.status, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
-    for more, right in (({}, True), ({"attempt": EARLIER}, False), ({"attempt": EARLIER, "reused": True}, True),
-                        ({"fingerprint": "e" * 64}, False)):  # fmt: skip
-        body = completed(shelf.leave(**more))
-        assert ours.contract.is_of(body, RemoteId("img", "job-1", FINGERPRINT), ATTEMPT) == right
-    assert not ours.contract.is_of(completed({"x": 1}), RemoteId("img", "job-1", FINGERPRINT), ATTEMPT)
+        far.status = word and {"id": "job-1", "status": word, "workerId": "w1"}  # type: ignore[assignment]
+        with pytest.raises(OutcomeUnknown, match="nothing shows that job job-1 is its"):
+            ask(backend.find(ATTEMPT, fingerprint=FINGERPRINT, endpoint=f"{URL}/img", claim="job-1"))
 
 
 # ---- ends
@@ -375,6 +408,17 @@ def test_finished_job_is_fetched_and_charged(official: RunPodBackend, far: Far) 
     [output] = ask(official.fetch(remote_id))
     assert (output.name, output.data) == ("front_00001_.png", b"png")
     assert ask(official.fetch(remote_id)) == [output], "and fetched more than once"
+
+
+def test_what_one_studio_learned_the_next_one_knows(service: Service, official: RunPodBackend, far: Far) -> None:
+    """A process has many backends, one after the other: what was asked for and a result seen once are the process's."""
+    remote_id = ask(official.submit(submission()))
+    far.status = completed({"images": [picture(f"front{mark_of(ATTEMPT)}_00001_.png")]})
+    assert ended(official, remote_id).state == "succeeded"
+    far.status = {"id": "job-1", "status": "IN_PROGRESS", "output": {"progress": 0.9}}  # a late update: told no more
+    another = backend_of(service, OfficialContract(inside=True))
+    assert ended(another, remote_id).state == "succeeded"
+    assert [output.data for output in ask(another.fetch(remote_id))] == [b"png"]
 
 
 def test_missing_picture_is_named_where_the_job_is_known(official: RunPodBackend, far: Far) -> None:
@@ -481,11 +525,55 @@ def test_cancelled_by_another_process_costs_what_its_age_says(official: RunPodBa
 
 def test_run_of_another_process_that_tells_no_time_costs_its_age(official: RunPodBackend, far: Far) -> None:
     """It may have run from the start: all the seconds since its intent, and the idle time after it."""
-    far.status = {"id": "job-1", "status": "CANCELLED", "workerId": "w1"}
+    far.status = {"id": "job-1", "status": "FAILED", "workerId": "w1"}
     status = ended(official, f"img/job-1/{FINGERPRINT}", age_s=60.0)
     assert status.cost_usd == pytest.approx(62 * 0.001 + 5 * 0.001)
-    far.status = {"id": "job-2", "status": "CANCELLED", "workerId": "w1"}
+    far.status = {"id": "job-2", "status": "FAILED", "workerId": "w1"}
     assert ended(official, f"img/job-2/{FINGERPRINT}").cost_usd is None, "nobody said how old it is"
+
+
+def test_crowd_that_is_cancelled_asks_once_how_the_workers_are(official: RunPodBackend, far: Far) -> None:
+    """Before anything is cancelled: afterwards nobody could tell whether a worker was coming."""
+
+    async def cancel_all() -> None:
+        await asyncio.gather(*(official.cancel(f"img/job-{number}/{FINGERPRINT}") for number in range(40)))
+
+    far.health = {"workers": {"initializing": 0}}
+    ask(cancel_all())
+    assert (far.paths[0], far.paths.count("img/health"), far.paths.count("img/cancel")) == ("img/health", 1, 40)
+
+
+def test_health_that_hangs_holds_up_no_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for shortly, by all together; then a start is taken for possible."""
+    paths: list[str] = []
+
+    async def hung(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path.split("/")[3])
+        if paths[-1] == "health":
+            await asyncio.sleep(3600)
+        return httpx.Response(200, json={"id": "job-1", "status": "CANCELLED"})
+
+    monkeypatch.setattr(health, "WARMING_S", 0.01)
+    service = Service(URL, "key", transport=lambda: httpx.MockTransport(hung), cadence=FAST)
+    backend, remote_id = backend_of(service, OfficialContract()), f"img/job-1/{FINGERPRINT}"
+    try:
+        for _ in range(3):
+            ask(backend.cancel(remote_id))
+        assert paths.count("health") == 1, "and it is asked no second time meanwhile"
+        assert ended(backend, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
+    finally:
+        service.close()
+
+
+def test_cancel_that_had_to_wait_knows_no_more_how_the_workers_were(
+    official: RunPodBackend, far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RunPod takes 100 cancels in 10 s: by the last of 400 a worker may have started for it."""
+    monkeypatch.setattr("resources.gpu.backends.runpod.backend.HEALTH_S", -1.0)
+    far.health = {"workers": {"initializing": 0}}
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    ask(official.cancel(remote_id))
+    assert ended(official, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
 
 
 def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) -> None:
@@ -518,9 +606,11 @@ class Doctor:
         if endpoint_id == "adult":
             raise BackendUnavailable("max workers 0", code="max_workers_0", retry=Retry.FATAL)
 
-    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
+    async def diagnose(
+        self, endpoint_id: str, job_id: str, waited_s: float, *, may_fall_back: bool = False
+    ) -> Diagnosis:
         """Name the cause."""
-        self.asked.append((endpoint_id, job_id, waited_s >= 0))
+        self.asked.append((endpoint_id, job_id, waited_s, may_fall_back))
         return Diagnosis("throttled", "no GPU is free")
 
 
@@ -532,7 +622,27 @@ def test_diagnoser_is_asked_where_there_is_one(service: Service) -> None:
     with pytest.raises(BackendUnavailable, match="max workers 0"):
         ask(backend.preflight([f"{URL}/adult"]))
     assert ask(backend.diagnose(f"img/job-1/{FINGERPRINT}", 25.0)).code == "throttled"
-    assert doctor.asked == ["img", "adult", ("img", "job-1", True)]
+    assert doctor.asked == ["img", "adult", ("img", "job-1", 25.0, False)]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "waits_at", "helps"),
+    [
+        (Endpoints("img", "adult", "train"), "img", True),
+        (Endpoints("img", "adult", "train"), "train", False),
+        (Endpoints("img", "adult", "train"), "adult", False),
+        (Endpoints("img", "adult", "train", fallback="other"), "img", False),
+        (Endpoints("img", training="img"), "img", False),
+    ],
+)
+def test_fallback_is_advised_where_every_job_may_take_it(
+    service: Service, endpoints: Endpoints, waits_at: str, helps: bool
+) -> None:
+    """Only sfw pictures may, and only where none is set."""
+    doctor = Doctor()
+    backend = backend_of(service, OfficialContract(), diagnoser=doctor, endpoints=endpoints)
+    ask(backend.diagnose(f"{waits_at}/job-1/{FINGERPRINT}", 25.0))
+    assert doctor.asked == [(waits_at, "job-1", 25.0, helps)]
 
 
 def test_endpoint_that_does_not_exist_is_told_before_anything_is_paid(official: RunPodBackend, far: Far) -> None:
@@ -571,12 +681,24 @@ def test_requeued_job_is_charged_for_all_its_runs() -> None:
 
 
 def test_end_without_a_time_is_charged_by_the_clock() -> None:
-    """A cancelled run that tells no time: at most since its submission."""
-    stopped = RemoteStatus("cancelled", cost_usd=None)
-    assert cost_of(stopped, elapsed_s=10.0, ran=True).cost_usd == pytest.approx((11 + 5) * 0.001)
-    assert cost_of(stopped, elapsed_s=10.0, warming=False).cost_usd == 0.0
-    assert cost_of(stopped).cost_usd is None
+    """A run that tells none cost at most its time since its submission; one that is lost, nobody can say."""
+    ended_badly = RemoteStatus("failed", cost_usd=None)
+    assert cost_of(ended_badly, elapsed_s=10.0, ran=True).cost_usd == pytest.approx((11 + 5) * 0.001)
+    assert cost_of(ended_badly).cost_usd is None
     assert cost_of(RemoteStatus("lost", cost_usd=None), elapsed_s=10.0).cost_usd is None
+
+
+def test_run_that_may_go_on_after_its_end_has_no_known_price() -> None:
+    """A sync handler hears of no cancel and no timeout: the most is booked, unless no worker ever took the job."""
+    stopped = RemoteStatus("cancelled", cost_usd=None)
+    late = replace(stopped, state="failed", error_code="remote_timeout")
+    for status in (replace(stopped, exec_s=2.0), replace(stopped, worker="w1"), late, replace(late, exec_s=60.0)):
+        assert cost_of(status, elapsed_s=10.0, gap_s=0.0, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, ran=True, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, requeues=1, warming=False).cost_usd is None
+    assert cost_of(stopped, elapsed_s=10.0, warming=False).cost_usd == 0.0
+    assert cost_of(stopped, elapsed_s=10.0).cost_usd == pytest.approx((10 + 5) * 0.001)
+    assert cost_of(stopped).cost_usd is None
 
 
 def test_worker_that_fails_again_and_again_is_named() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -215,6 +215,33 @@ def test_health_of_an_endpoint_that_is_not_there() -> None:
         Far(says(404, "")).ask(lambda c: c.health("ep1"))
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_refused_question_says_why_and_is_not_asked_again(status: int) -> None:
+    """It is neither the network's fault nor the address's: the server's reason, and what can be done instead."""
+    reason = "job job-1 is COMPLETED; only FAILED and TIMED_OUT jobs can be retried"
+    with pytest.raises(BackendUnavailable, match="only FAILED and TIMED_OUT jobs") as caught:
+        Far(says(status, {"error": reason})).ask(lambda c: c.retry("ep1", "job-1"))
+    assert (caught.value.retry, caught.value.code) == (Retry.PERMANENT, "question_refused")
+    assert "submitted anew" in caught.value.way_out
+    with pytest.raises(BackendUnavailable) as caught:
+        Far(says(status, {"error": "no"})).status()
+    assert "refused again" in caught.value.way_out
+
+
+@pytest.mark.parametrize("operation", ["run", "runsync"])
+@pytest.mark.parametrize(
+    "policy",
+    [{}, {"executionTimeout": 60_000}, {"ttl": 60_000}, {**POLICY, "ttl": 0}, {**POLICY, "ttl": 8 * 86_400_000},
+     {**POLICY, "executionTimeout": True}, {**POLICY, "executionTimeout": 1e9}],
+)  # fmt: skip
+def test_job_without_an_end_is_refused_before_it_is_sent(operation: str, policy: dict[str, int]) -> None:
+    """RunPod would take it, and pay out a day."""
+    far = Far(TAKEN)
+    with pytest.raises(InvalidJob, match=r"policy\.(ttl|executionTimeout) is .* milliseconds"):
+        far.ask(lambda c: getattr(c, operation)("ep1", {}, policy=policy))
+    assert far.asked == []
+
+
 def test_html_body_is_shown_short_and_clean() -> None:
     """Without tags, control characters and the key; at most 500 characters."""
     page = f"<html><script>var x = 1</script><h1>Bad\x00 gateway</h1>{KEY}{'y' * 5000}</html>"
@@ -238,6 +265,66 @@ def test_large_answer_is_read_whole() -> None:
     """A 25 MB base64 result is a result."""
     body = {"id": "job-1", "status": "COMPLETED", "output": {"images": [{"data": "A" * 25_000_000}]}}
     assert len(Far(says(200, body)).status()["output"]["images"][0]["data"]) == 25_000_000
+
+
+class Drip(httpx.AsyncByteStream):
+    """A large body whose second half comes when it is let go."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self.go, self.begun = body, asyncio.Event(), asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        half = len(self.body) // 2
+        yield self.body[:half]
+        self.begun.set()
+        await self.go.wait()
+        yield self.body[half:]
+
+
+def large(drip: Drip) -> httpx.Response:
+    """An answer of it, with its length told."""
+    return httpx.Response(200, headers={"content-length": str(len(drip.body))}, stream=drip)
+
+
+BODY = json.dumps({"id": "job-1", "output": "A" * 1_000_000}).encode()
+
+
+def test_large_answer_that_drips_holds_up_no_other_one() -> None:
+    """Large ones share a room of bytes, not a single seat."""
+
+    async def test() -> None:
+        answers, slow, fast = module.Answers(KEY), Drip(BODY), Drip(BODY)
+        fast.go.set()
+        async with asyncio.timeout(10) as clock, asyncio.timeout(10) as other:
+            dripping = asyncio.ensure_future(answers.read(large(slow), "slow", clock))
+            await slow.begun.wait()
+            assert (await answers.read(large(fast), "fast", other)).body
+            assert not dripping.done()
+            slow.go.set()
+            assert (await dripping).body
+
+    asyncio.run(test())
+
+
+def test_large_answers_together_are_bounded_and_who_waits_loses_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one that does not fit waits, and its time limit stands still meanwhile; then it is read."""
+    monkeypatch.setattr(module, "ROOM_BYTES", 1_500_000)
+
+    async def test() -> None:
+        answers, first, second = module.Answers(KEY), Drip(BODY), Drip(BODY)
+        second.go.set()
+        async with asyncio.timeout(10) as clock, asyncio.timeout(10) as other:
+            reading = [asyncio.ensure_future(answers.read(large(first), "first", clock))]
+            await first.begun.wait()
+            reading.append(asyncio.ensure_future(answers.read(large(second), "second", other)))
+            while other.when() is not None:
+                await asyncio.sleep(0)
+            assert not second.begun.is_set()
+            first.go.set()
+            assert [answer.body is not None for answer in await asyncio.gather(*reading)] == [True, True]
+            assert other.when() is not None
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(

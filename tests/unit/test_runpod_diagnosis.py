@@ -368,3 +368,15 @@ def test_every_rule_reads_as_a_sentence() -> None:
     for rule in RULES:
         assert rule.text.format_map(words).endswith(".")
         assert not rule.command.format_map(words).endswith(".")
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_fallback_endpoint_is_named_where_it_helps(plane: Plane, helps: bool) -> None:
+    """It takes sfw pictures only: whoever waits for a training would set it in vain."""
+
+    async def work(diagnoser: Diagnoser) -> str:
+        return (await diagnoser.diagnose("ep1", "job1", 90.0, may_fall_back=helps)).next_command
+
+    command = plane.with_diagnoser(work)
+    assert command.startswith("Add GPU pools or data centres to ep1")
+    assert ("RUNPOD_FALLBACK_ENDPOINT_ID" in command) == helps

@@ -3,16 +3,19 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
+from resources.database import open_engine
 from resources.gpu.backend import RemoteStatus, Submission
 from resources.gpu.backends.runpod.assemble import assembled
 from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
@@ -24,12 +27,16 @@ from resources.gpu.backends.runpod.pod_launch import (
     PodSettings,
     checked_image,
 )
-from resources.gpu.backends.runpod.pods import LOOK_S, PREFIX, SURE_S, Pods
+from resources.gpu.backends.runpod.pod_memory import PodMemory
+from resources.gpu.backends.runpod.pods import LOOK_S, MARGIN_S, PREFIX, SURE_S, SWEPT_S, Pods
+from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
+from resources.gpu.ledger import Intent, Ledger
+from resources.gpu.runner import Runner
 from resources.runpod.answers import LIMIT_VARIABLE
 from resources.runpod_control import ControlClient
-from resources.storage import ObjectMissing, ResultUrls, SigningStore, StorageError
+from resources.storage import ObjectMissing, ResultUrls, SigningStore, StorageError, Store
 from workflows.wire import parse_request
 
 KEY = "rpa_SECRET0123456789"
@@ -133,6 +140,7 @@ class Cloud:
 
     def run(self, work: Callable[[Pods], Awaitable[Any]], **settings: Any) -> Any:
         """What pods on this cloud answer."""
+        known = {key: settings.pop(key) for key in ("memory", "list_usd_h") if key in settings}
         chosen = PodSettings(**{"image": "ghcr.io/x/trainer@sha256:1", "gpu_types": ("A", "B", "C"), **settings})
 
         async def start() -> Any:
@@ -142,7 +150,7 @@ class Cloud:
             )  # fmt: skip
             contract = OurContract(cast(SigningStore, self.store), "comfyui")
             async with control:
-                return await work(Pods(control, contract, chosen, clock=lambda: self.now, sleep=self.sleep))
+                return await work(Pods(control, contract, chosen, clock=lambda: self.now, sleep=self.sleep, **known))
 
         return asyncio.run(start())
 
@@ -176,6 +184,15 @@ def cloud() -> Cloud:
     cloud.add("somebody-elses", "RUNNING")
     cloud.add("ryla-notebook", "RUNNING")  # our prefix, and no attempt of ours
     return cloud
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, migrated_database: Path) -> Iterator[Ledger]:
+    """A ledger of its own."""
+    shutil.copy(migrated_database, tmp_path / "ryla.db")
+    engine = open_engine(f"sqlite:///{tmp_path}/ryla.db")
+    yield Ledger(engine)
+    engine.dispose()
 
 
 def mine(cloud: Cloud, submission: Submission) -> list[dict[str, Any]]:
@@ -458,6 +475,41 @@ def test_cost_of_an_unseen_pod_is_not_made_up(cloud: Cloud) -> None:
     assert cloud.run(lambda pods: pods.status(f"pod/unseen/{'a' * 64}")).cost_usd is None
 
 
+@pytest.mark.parametrize("gpu", [{"id": "NVIDIA A40", "count": 2}, {"id": "unheard of"}, None])
+def test_pod_that_ended_unwatched_costs_its_list_price_by_its_dates(cloud: Cloud, gpu: dict[str, Any] | None) -> None:
+    """RunPod says 0 of one that has exited; a process that never saw it alive knows its GPU and when it was created."""
+    sent = attempt()
+    pod = cloud.add(PREFIX + sent.attempt_id, "EXITED", cost=0.0, **({"gpu": gpu} if gpu else {}))
+    cloud.left(sent.fingerprint, sent.attempt_id)
+    cloud.now += 1000
+    prices = {"NVIDIA A40": 1.224}
+    status = cloud.run(lambda pods: pods.status(f"pod/{pod['id']}/{sent.fingerprint}"), list_usd_h=prices.get)
+    known = gpu is not None and gpu["id"] in prices
+    assert status.cost_usd == (pytest.approx(2 * 1.224 * 1001 / 3600) if known else None)
+
+
+def test_pod_of_unknown_age_has_no_price(cloud: Cloud) -> None:
+    """Seen for the first time, and nobody says when it was created: it may have been there for a day."""
+    sent = attempt()
+    pod = cloud.add(PREFIX + sent.attempt_id, "RUNNING", createdAt=None)
+    assert cloud.run(lambda pods: pods.status(f"pod/{pod['id']}/{sent.fingerprint}")).cost_usd is None
+
+
+def test_price_that_one_studio_saw_the_next_one_knows(cloud: Cloud) -> None:
+    """Each tick of the sensor has pods of its own, and one memory: first RUNNING at a price, then EXITED at none."""
+    sent, memory = attempt(), PodMemory()
+    remote_id = cloud.run(lambda pods: pods.submit(sent), memory=memory)
+    pod = mine(cloud, sent)[0]
+    pod |= {"status": "RUNNING", "runtime": {"uptime": 60}}
+    cloud.now += 100
+    assert cloud.run(lambda pods: pods.status(remote_id), memory=memory).state == "running"
+    cloud.left(sent.fingerprint, sent.attempt_id)
+    pod |= {"status": "EXITED", "cost": 0.0, "runtime": None}
+    cloud.now += 100
+    status = cloud.run(lambda pods: pods.status(remote_id), memory=memory)
+    assert (status.state, status.cost_usd) == ("succeeded", pytest.approx(0.36 * 201 / 3600))
+
+
 def test_end_that_nobody_watched_has_no_made_up_price(cloud: Cloud) -> None:
     """Two days after it exited, its age says nothing of what it billed."""
     assert follow(cloud, "RUNNING", "EXITED", after_s=2 * 86_400.0).cost_usd is None
@@ -524,13 +576,16 @@ def test_cancelled_pod_is_gone_and_called_so(cloud: Cloud) -> None:
 
 
 def test_pod_that_cannot_be_terminated_now_is_left_to_the_sweep(cloud: Cloud) -> None:
-    """C8: DELETE fails three times; the result is not lost for it, and the sweep gets the pod later."""
+    """C8: the result is not lost for it; what the pod costs until the sweep gets it, nobody knows yet."""
     cloud.on = {"DELETE": 500}
-    assert follow(cloud, "RUNNING", "EXITED", result=True).state == "succeeded"
-    assert len(cloud.pods) == 3
+    status = follow(cloud, "RUNNING", "EXITED", result=True)
+    assert (status.state, status.cost_usd) == ("succeeded", None)
+    cloud.store.results.clear()
+    status = follow(cloud, "RUNNING", "EXITED")
+    assert (status.state, status.cost_usd, len(cloud.pods)) == ("failed", None, 4)
     cloud.on = {}
     swept = cloud.run(lambda pods: pods.sweep({}, lambda _: True))
-    assert (len(swept), len(cloud.pods)) == (1, 2)
+    assert (len(swept), len(cloud.pods)) == (2, 2)
 
 
 def test_sweep_touches_nothing_that_is_not_ours(cloud: Cloud) -> None:
@@ -605,6 +660,12 @@ def chosen(image: str, *, store: bool = True) -> RunPodBackend:
     )
 
 
+def test_most_that_a_pod_can_cost_is_its_deadline_and_the_sweep_after_it() -> None:
+    """At the price of the dearest GPU that it may get."""
+    most = chosen("registry.example/trainer:1").estimate(JOB).most_usd
+    assert most == pytest.approx((900 + 3 * 3600 + MARGIN_S + SWEPT_S) * 0.00053)
+
+
 @pytest.mark.parametrize(("image", "endpoint"), [("registry.example/trainer:1", "pod"), ("", "ep3")])
 def test_trainings_go_where_the_setting_says(image: str, endpoint: str) -> None:
     """Only sfw ones, and nothing else; a pod of before the setting changed is followed all the same."""
@@ -620,21 +681,34 @@ def test_pod_is_out_of_reach_for_another_contract() -> None:
     assert not chosen("", store=False).reaches(f"{JOBS}/pod")
 
 
-def test_deployment_without_pods_never_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep of a deployment on endpoints needs no control API; one that has a pod open does."""
+@pytest.mark.parametrize(("image", "sent_to", "asks"), [
+    ("", "ep3", False), ("trainer:1", "ep3", False), ("", "pod", True), ("trainer:1", "pod", True),
+])  # fmt: skip
+def test_account_is_swept_where_the_ledger_knows_of_pods(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, image: str, sent_to: str, asks: bool
+) -> None:
+    """Open or over, and whatever the setting says now; a deployment on endpoints needs no right to list pods."""
+    swept: list[tuple[dict[str, str], bool]] = []
 
-    async def sweep(_: Pods, open_pods: dict[str, str], ended: Callable[[str], bool]) -> list[Any]:
-        return [*open_pods.items(), *filter(ended, "c")]
+    async def sweep(_: Pods, open_pods: dict[str, str], ended: Callable[[str], bool]) -> list[str]:
+        swept.append((open_pods, ended(sent.id)))
+        return ["pod1"]
 
     monkeypatch.setattr(Pods, "sweep", sweep)
-    on_endpoints, on_a_pod = {"a": "ep3/job/" + "f" * 64, "b": ""}, {"d": "pod/x/" + "f" * 64}
-
-    def swept(image: str, attempts: dict[str, str]) -> list[Any]:
-        return asyncio.run(chosen(image).sweep(attempts, lambda _: True))
-
-    assert swept("", on_endpoints) == []
-    assert swept("", on_endpoints | on_a_pod) == [("d", "x"), ("b", ""), "c"]
-    assert swept("trainer:1", on_endpoints) == [("b", ""), "c"]
+    backend = chosen(image)
+    row = ledger.open(JOB, backend=backend.name, profile=backend.profile(JOB))
+    intent = Intent(
+        backend=backend.name, endpoint=f"{JOBS}/{sent_to}", owner="me", lease_s=60.0, run_id=None, reserve_usd=0.1,
+        exposure_usd=1.0, queue_limit_s=1.0, run_limit_s=1.0,
+    )  # fmt: skip
+    begun = ledger.begin(row.fingerprint, intent, Budgets(25.0))
+    assert begun is not None
+    sent = ledger.move(begun, "submitted", remote_id=f"{sent_to}/x/{row.fingerprint}")
+    runner = Runner(ledger, backend, cast("Store", Results()), Budgets(25.0))
+    assert runner.sweep() == (["pod1"] if asks else [])
+    ledger.move(sent, "failed", error_code="x", error="x")
+    assert runner.sweep() == (["pod1"] if asks else [])
+    assert swept == ([({sent.id: "x"}, False), ({}, True)] if asks else [])
 
 
 @pytest.mark.parametrize("image", ["trainer", "ryla/trainer:1.2-CUDA", "registry.example:5000/a/b@sha256:" + "0" * 64])

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from resources.gpu.backends.runpod import poller as module
-from resources.gpu.backends.runpod.poller import Lane, Poller
+from resources.gpu.backends.runpod.limits import Limits
+from resources.gpu.backends.runpod.poller import Poller
 from resources.gpu.backends.runpod.service import Service, close_all, shared
 from resources.gpu.backends.runpod.states import read_status
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Watch, WorkerBook
@@ -212,6 +213,68 @@ def test_slow_answer_blocks_no_other_job() -> None:
     follow(Script(a=[30.0, body("COMPLETED")], b=[body("IN_PROGRESS"), body("COMPLETED")]), test)
 
 
+def test_endpoint_that_hangs_keeps_no_other_one_waiting() -> None:
+    """More of its questions hang than it may have under way; another endpoint's job is followed to its end."""
+    hung = [("ep1", f"j{n}") for n in range(20)]
+    other = ("ep2", "b")
+    script = Script(**{name: [60.0, body("COMPLETED")] for _, name in hung}, b=[body("IN_PROGRESS"), body("COMPLETED")])
+
+    async def test(poller: Poller) -> None:
+        for key in hung:
+            poller.submitted(key, read_status)
+        await until(poller, other, "succeeded")
+
+    follow(script, test, replace(FAST, at_once=4))
+    assert sum(script.asked[name] for _, name in hung) == 4
+
+
+def test_endpoint_that_wants_quiet_is_not_asked_and_keeps_no_other_one_waiting() -> None:
+    """429 with a long Retry-After: its questions wait in no gate, whoever hurries; the error says why."""
+    asked: Counter[str] = Counter()
+
+    def far(request: httpx.Request) -> httpx.Response:
+        endpoint = request.url.path.split("/")[2]
+        asked[endpoint] += 1
+        if endpoint == "ep1":
+            return httpx.Response(429, headers={"Retry-After": "600"})
+        return httpx.Response(200, json=body("COMPLETED"))
+
+    cadence = replace(FAST, at_once=4, answer_s=0.05)
+    service = Service("http://far.example/v2", "key", transport=lambda: httpx.MockTransport(far), cadence=cadence)
+    quiet = [("ep1", f"j{n}") for n in range(20)]
+
+    async def talk() -> None:
+        for key in quiet:
+            await service.submitted(key, read_status)
+        found = await service.look([("ep2", "b")], lambda _: read_status)
+        assert found["ep2", "b"].status.state == "succeeded"
+        service.hurry(quiet)
+        with pytest.raises(BackendUnavailable, match="429: asked too often; quiet for 600 s"):
+            await service.look(quiet[-1:], lambda _: read_status)
+
+    try:
+        ask(talk())
+    finally:
+        service.close()
+    assert (asked["ep1"] <= cadence.at_once, asked["ep2"]) == (True, 1)
+
+
+def test_quiet_endpoint_is_asked_again_when_its_pause_is_over() -> None:
+    """By the limits' clock, which may be another than the poller's."""
+    answers = [httpx.Response(429, headers={"Retry-After": "100"}), httpx.Response(200, json=body("COMPLETED"))]
+    service = Service(
+        "http://far.example/v2",
+        "key",
+        transport=lambda: httpx.MockTransport(lambda _: answers.pop(0)),
+        cadence=replace(FAST, answer_s=5.0),
+        limits=lambda: Limits(clock=lambda: time.monotonic() * 1e4, sleep=lambda s: asyncio.sleep(s / 1e4)),
+    )
+    try:
+        assert ask(service.look([A], lambda _: read_status))[A].status.state == "succeeded"
+    finally:
+        service.close()
+
+
 def test_hurried_job_is_asked_about_now() -> None:
     """A webhook moves the next look to now, and the next question waits for its answer."""
     slow = replace(FAST, queued_s=60.0, queued_max_s=60.0, head_s=60.0, answer_s=5.0)
@@ -283,6 +346,20 @@ def watch(**more: Any) -> Watch:
     return Watch(A, read_status, 100.0, submitted_here=True, **more)
 
 
+def test_404_is_believed_when_it_was_the_answer_for_long_enough() -> None:
+    """However often it is asked meanwhile: a router's short fault loses no job."""
+    job = watch(status=read_status(body("IN_PROGRESS")))
+    for now in (200.0, 200.1, 200.2, 207.5, 214.9):
+        job.observe(None, now, now, Cadence())
+        assert not job.ended
+    job.observe(body("IN_PROGRESS"), 215.0, 215.0, Cadence())
+    for now in (216.0, 223.5):
+        job.observe(None, now, now, Cadence())
+        assert pause(job, now) == 7.5
+    job.observe(None, 231.0, 231.0, Cadence())
+    assert (job.ended, job.status and job.status.state) == (True, "lost")
+
+
 def pause(job: Watch, now: float, *, expected_s: float = 0.0, head: bool = False, crowd: int = 1) -> float:
     """Its next pause under the real cadence."""
     return job.pause_s(now, Cadence(), expected_s=expected_s, head=head, crowd=crowd)
@@ -310,7 +387,7 @@ def test_pauses_grow_in_the_queue_and_follow_the_run() -> None:
 
 def test_expected_run_time_is_learned() -> None:
     """From what has ended on that endpoint; an end without a time teaches nothing."""
-    lane = Lane()
+    lane = Poller(Script())._lane(A)
     for exec_s in (10.0, 0.0, 20.0):
         lane.learn(exec_s)
     assert lane.expected_s == pytest.approx(13.0)
@@ -353,6 +430,31 @@ def test_callers_with_loops_of_their_own_share_one_conversation() -> None:
     finally:
         service.close()
         service.close()
+
+
+def test_part_of_a_process_is_made_once() -> None:
+    """Whoever comes first makes it; it is closed with the conversation where it can be."""
+
+    class Part:
+        closed = False
+
+        async def aclose(self) -> None:
+            """Remember that."""
+            self.closed = True
+
+    service = Service("http://far.example/v2", "key", transport=answering("COMPLETED"))
+    made: list[Part] = []
+
+    def make() -> Part:
+        made.append(Part())
+        return made[-1]
+
+    first = service.keep("part", make)
+    assert (service.keep("part", make), service.keep("part", make), made) == (first, first, [first])
+    assert service.keep("note", dict) == {}
+    ask(service.ask(lambda client: client.health("ep1")))
+    service.close()
+    assert first.closed
 
 
 def test_answer_about_another_job_is_no_answer() -> None:

@@ -18,10 +18,11 @@ from ryla_assets.checks.standing import image_index__standing
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.instance import materialize
 from ryla_assets.registry import tables as t
+from ryla_assets.registry.records import Gate
 from ryla_assets.studio.base import make_base_images, pick, selected_base_image
 from ryla_assets.studio.review import ADULT_APPEARANCE, UNREVIEWED
 from ryla_assets.studio.standing import SHOWN, index_report, standing_report
-from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
 from tests.fakes.scripted_backend import picture
 from tests.fakes.scripted_studio import IMAGE_PX, decree, judged, scripted_parts, to_base, to_sheet
 
@@ -219,14 +220,71 @@ def test_index_counts_by_asset_and_rejection(studio: Studio) -> None:
     assert chosen.images[0].sha256
 
 
+def test_refused_set_is_found_behind_any_number_of_unjudged_ones(studio: Studio) -> None:
+    """An error is an error wherever the alphabet puts it, and what is not shown is counted all the same."""
+    crowd(studio, 2 * SHOWN, refused=0)
+    crowd(studio, SHOWN + 9, refused=SHOWN + 9, prefix="z")
+    found = standing_report(studio)
+    assert {(row["what"], row["character"][0]) for row in found.rows} == {("refused", "z")}
+    assert found.errors == found.numbers["refused_sets"] == SHOWN + 9
+    assert found.numbers["unaccepted_sets"] == 2 * (3 * SHOWN + 9)
+    assert found.reason == "59 errors, 259 warnings: 59 refused, 259 not judged."
+
+
+def test_stale_sheets_are_counted_not_listed(open_studio: Opens, make_character: Makes) -> None:
+    """However many there are more than are shown."""
+    studio = open_studio(parts=scripted_parts(), image_px=IMAGE_PX, sheet_images=7)
+    make_character(studio, MARA)
+    sheet = to_sheet(studio, MARA)
+    pick(studio, MARA, option=2, who="the test", why="after all")
+    crowd(studio, SHOWN + 30, refused=0)
+    with writing(studio.registry.engine) as db:
+        current = t.heads.c.asset == "character_sheet"
+        db.execute(
+            sa.update(t.heads).where(current).values(current_sha256=name_of(sheet), accepted_sha256=name_of(sheet))
+        )
+        db.execute(sa.update(t.characters).values(base_image_id="another"))
+    found = standing_report(studio)
+    assert found.numbers["stale_sheets"] == SHOWN + 31
+    assert f"{SHOWN + 31} stale sheet" in found.reason
+
+
+@pytest.mark.parametrize("domain", ["model", "preview"])
+def test_told_claims_that_do_not_hold_are_warnings(open_studio: Opens, make_character: Makes, domain: str) -> None:
+    """They refuse nothing and are wrong now; judged again, they stand no more. Drawn faces prove nothing."""
+    studio = open_studio(parts=scripted_parts(domain=domain))
+    make_character(studio, MARA)
+    base = to_base(studio, MARA)
+    made = base.model_copy(update={"asset": "generated_images", "route": "face_swap", "take": 1})
+    decree(studio, made)
+    claims = [(base, "distinct"), (made, "evidence"), (made, "drift"), (made, "timing")]
+    judge_told(studio, claims, passed=False)
+    expected = {("warn", "distinct"), ("warn", "drift")} | ({("warn", "evidence")} if domain == "model" else set())
+    assert {(level, what) for level, what, *_ in told(studio)} == expected
+    found = standing_report(studio)
+    assert (found.numbers["failing_told"], found.errors) == (len(expected), 0)
+    judge_told(studio, claims, passed=False, scorer_id="another/1")
+    assert len(told(studio)) == len(expected), "another scorer's words are not today's"
+    judge_told(studio, claims, passed=True)
+    assert told(studio) == []
+
+
+def judge_told(studio: Studio, claims: list[tuple[ImageSet, str]], *, passed: bool, scorer_id: str = "") -> None:
+    """Write how told claims were judged."""
+    for manifest, claim in claims:
+        gate = Gate(claim, passed, "by decree", {}, scorer_id or studio.scorer.scorer_id)
+        required = REQUIRED_CLAIMS[manifest.asset]
+        studio.registry.judge(manifest.asset, MARA, name_of(manifest), gate, required=required)
+
+
 def test_ten_thousand_characters_take_a_fixed_number_of_queries(studio: Studio) -> None:
     """As many statements as with one character; what is shown is bounded, what is counted is not."""
     few = statements(studio)
-    crowd(studio, 2_000)
+    crowd(studio, 2_000, refused=2_000)
     many = statements(studio)
     assert many <= few + 20, "the sample reads pictures, nothing else grows"
     found = standing_report(studio)
-    assert found.numbers["unaccepted_sets"] == 4_000
+    assert (found.numbers["unaccepted_sets"], found.errors) == (4_000, 2_000)
     assert len(found.rows) == SHOWN
 
 
@@ -245,19 +303,16 @@ def statements(studio: Studio) -> int:
     return len([one for one in sent if not one.startswith(("BEGIN", "PRAGMA"))])
 
 
-def crowd(studio: Studio, count: int) -> None:
-    """Characters with a refused and an unjudged set each."""
+def crowd(studio: Studio, count: int, *, refused: int, prefix: str = "c") -> None:
+    """Characters with two sets each: the first of the `refused` ones is refused, all others are unjudged."""
     with writing(studio.registry.engine) as db:
-        [config] = db.execute(sa.select(t.characters.c.config)).scalars()
-        names = [f"c-{number:05d}" for number in range(count)]
-        db.execute(
-            sa.insert(t.characters),
-            [
-                {"id": n, "config": config, "active": True, "retired": False, "auto_select": False,
-                 "lora_status": "pending", "created_at": 0.0}
-                for n in names
-            ],
-        )  # fmt: skip
+        config = db.execute(sa.select(t.characters.c.config)).scalars().first()
+        names = [f"{prefix}-{number:05d}" for number in range(count)]
+        character = {
+            "config": config, "active": True, "retired": False, "auto_select": False, "lora_status": "pending",
+            "created_at": 0.0,
+        }  # fmt: skip
+        db.execute(sa.insert(t.characters), [{"id": n, **character} for n in names])
         heads = [
             {"asset": asset, "character": n, "take": 1, "current_sha256": f"{n}-{asset}", "version": 1}
             for n in names
@@ -267,7 +322,8 @@ def crowd(studio: Studio, count: int) -> None:
         gates = [
             {"asset": "base_images", "character": n, "manifest_sha256": f"{n}-base_images", "claim": claim,
              "scorer_id": "bytes", "passed": claim != "quality", "reason": "r", "numbers": {}, "at": 0.0}
-            for n in names
+            for n in names[:refused]
             for claim in REQUIRED_CLAIMS["base_images"]
         ]  # fmt: skip
-        db.execute(sa.insert(t.gates), gates)
+        if gates:
+            db.execute(sa.insert(t.gates), gates)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resources import images
-from ryla_assets.domain.images import ImageRecord, ImageSet
+from resources.identity import ScorerUnavailable, Seen
+from ryla_assets.domain.errors import RylaError
+from ryla_assets.domain.images import (
+    Caption,
+    ImageRecord,
+    ImageSet,
+    LoraArtifact,
+    LoraDataset,
+    TrainingTicket,
+    to_json,
+)
 from ryla_assets.studio.faces import look_ahead, original_of, score_image, sheet_mean, template_history
 from ryla_assets.studio.judge import judge
 from ryla_assets.studio.likeness import distinct, drift, evidence, identity
@@ -112,6 +123,44 @@ def test_copy_is_in_no_template(studio: Studio) -> None:
     _, shown = sheet_mean(studio, again, list(face().embedding), original)
     assert shown == [image.sha256 for image in sheet.images[1:] if image.expects_face]
     assert copied.sha256 in sheet_mean(studio, again, list(face().embedding))[1], "without the original nobody can say"
+
+
+def trained_on(studio: Studio, base: ImageSet, learned: ImageRecord) -> tuple[str, ...]:
+    """The parents of a set that a LoRA drew which learned from the base image and from that picture."""
+    sheet = studio.current("character_sheet", MARA)
+    assert isinstance(sheet, ImageSet)
+    same: dict[str, Any] = {"character": MARA, "take": 1, "request_id": "r", "render_domain": studio.render_domain}
+    captions = tuple(
+        Caption(sha256=one.sha256, pixels_sha256=one.pixels_sha256, caption="words", shot=one.shot)
+        for one in (base.images[0], learned)
+    )
+    same |= {"base_model": "flux-dev", "trigger": "bcdfghjk"}
+    training = {**same, "backend": "scripted", "steps": 1, "dataset_hash": "d" * 64, "job": "f" * 64}
+    dataset = LoraDataset(**same, images=captions, parents=(name_of(sheet), name_of(base)))
+    ticket = TrainingTicket(**training, parents=(studio.store.put("manifests", to_json(dataset)),))
+    lora = LoraArtifact(
+        **training, sha256="a" * 64, file_name="x", rank=1, bytes=1,
+        parents=(studio.store.put("manifests", to_json(ticket)),),
+    )  # fmt: skip
+    return name_of(sheet), name_of(base), studio.store.put("manifests", to_json(lora))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_training_picture_handed_back_is_a_copy(studio: Studio, base: ImageSet, lost: bool) -> None:
+    """A LoRA that learned its pictures by heart scores well and shows nothing; one that is lost cannot be compared."""
+    learned = _stored(studio, 40, 0.3)
+    parents = trained_on(studio, base, learned)
+    own = [_stored(studio, 41, 0.3), learned.model_copy(update={"shot": "shot-9"})]
+    if lost:
+        studio.registry.keep_faces(learned.pixels_sha256, "scripted/1", [face(0.3).as_dict()])
+        Path(studio.store.uri("images", learned.sha256).removeprefix("file://")).unlink()
+        own.pop()
+    by_lora = content(studio, base, [], route="lora", parents=parents, images=tuple(own))
+    found = identity(studio, by_lora)
+    assert found.numbers["verified"] == 1
+    assert ("shot-9: copy" in found.reason) is not lost
+    by_swap = by_lora.model_copy(update={"route": "face_swap", "parents": parents[:2]})
+    assert identity(studio, by_swap).numbers["verified"] == len(own), "nothing but the base image was shown to it"
 
 
 # ---- templates
@@ -275,6 +324,40 @@ def test_many_pictures_are_looked_at_at_once(studio: Studio, base: ImageSet, mon
     scores = [score_image(studio, record, manifest, list(face().embedding)) for record in (*fresh, gone)]
     assert [score.reason for score in scores] == ["verified", "verified", "missing"]
     assert len(looked) == 2
+
+
+class Crashing(ScriptedScorer):
+    """Looks at files in other processes, which die of them."""
+
+    def see_all(self, files: Sequence[bytes]) -> list[Seen]:
+        """Nothing came back."""
+        return [Seen("", rejected="crashed") for _ in files]
+
+    def faces(self, image: Any) -> list[Any]:
+        """It would end this process too."""
+        raise AssertionError("looked at here")
+
+
+def test_picture_that_crashed_is_never_looked_at_here(studio: Studio, base: ImageSet) -> None:
+    """It is unreadable, which is a score; not the end of the run."""
+    manifest = content(studio, base, [0.1])
+    fresh = _stored(studio, 70, 0.2)
+    studio.scorer = Crashing()
+    look_ahead(studio, [fresh])
+    assert score_image(studio, fresh, manifest, list(face().embedding)).reason == "unreadable"
+
+
+def test_scorer_that_does_not_start_refuses_no_picture(studio: Studio, base: ImageSet) -> None:
+    """An error with a way out, which another run may mend; never a verdict."""
+
+    def gone(files: Sequence[bytes]) -> list[Seen]:
+        raise ScorerUnavailable(f"a process ended with 1, {len(files)} files before")
+
+    manifest = content(studio, base, [0.1])
+    studio.scorer = Crashing()
+    studio.scorer.see_all = gone  # type: ignore[method-assign]
+    with pytest.raises(RylaError, match="ryla doctor"):
+        score_image(studio, _stored(studio, 70, 0.2), manifest, list(face().embedding))
 
 
 def test_portrait_with_a_small_face_is_no_portrait(studio: Studio, base: ImageSet) -> None:

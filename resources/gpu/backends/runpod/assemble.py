@@ -13,10 +13,12 @@ from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.contract import Contract
 from resources.gpu.backends.runpod.diagnosis import Diagnoser
 from resources.gpu.backends.runpod.downloads import is_loopback
+from resources.gpu.backends.runpod.health import Health
 from resources.gpu.backends.runpod.money import IDLE_TIMEOUT_S, Terms
 from resources.gpu.backends.runpod.official import OfficialContract
 from resources.gpu.backends.runpod.ours import OurContract
 from resources.gpu.backends.runpod.pod_launch import PodSettings
+from resources.gpu.backends.runpod.pod_memory import PodMemory
 from resources.gpu.backends.runpod.pods import Pods
 from resources.gpu.backends.runpod.service import Service, shared
 from resources.gpu.backends.runpod.with_pods import RunPodWithPods
@@ -53,8 +55,14 @@ def assembled(
     )
     prices = prices or listed()
 
+    health = service.keep("health", lambda: Health(service))
+
     async def waiting(endpoint_id: str) -> int | None:
-        return (await backend.queue(endpoint_id)).get("inQueue")
+        return (await health.counts(endpoint_id))[1].get("inQueue")
+
+    def list_usd_h(gpu: str) -> float | None:
+        rate = prices.rate([gpu])
+        return rate.usd_per_s * 3600 if rate.known else None
 
     async def terms(endpoint_id: str) -> Terms:
         found = await control.endpoint(endpoint_id)
@@ -65,18 +73,19 @@ def assembled(
     if isinstance(contract, OurContract):  # also without an image: pods that were created before are followed
         settings = PodSettings(training_image)
         dearest = max(prices.rate([gpu]).usd_per_s for gpu in settings.gpu_types)
-        pods = Pods(control, contract, settings)
+        memory = service.keep(f"pods {control_url}", PodMemory)
+        pods = Pods(control, contract, settings, memory=memory, list_usd_h=list_usd_h)
         make = partial(RunPodWithPods, pods=pods, trains_on_pods=bool(training_image), pod_usd_per_s=dearest)
-    backend = make(
+    diagnoser = service.keep(f"diagnoser {control_url}", lambda: Diagnoser(control, jobs_waiting=waiting))
+    return make(
         service=service,
         endpoints=endpoints,
         contract=contract,
         engine=engine,
         policy=policy or Policy(),
         terms=terms,
-        diagnoser=Diagnoser(control, jobs_waiting=waiting),
+        diagnoser=diagnoser,
     )
-    return backend
 
 
 def signing(store: Store) -> SigningStore | None:

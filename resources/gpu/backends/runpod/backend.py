@@ -6,15 +6,14 @@ submission whose answer was lost.
 
 What `find` can know. The jobs API has no idempotency key and cannot be asked for a job by anything but the id that got
 lost (RunPod docs, operation reference). Two things may still tell it: the result that our worker leaves in the store
-under the fingerprint, with its attempt in it; and a webhook, whose claim is checked by GET /status. Without either
-nobody knows, and OutcomeUnknown says so.
+under the fingerprint, with its attempt in it; and a webhook, which anybody may send: the job that it names is taken for
+this attempt's only if GET /status shows this attempt's result. Without either nobody knows, and OutcomeUnknown says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -22,11 +21,12 @@ from typing import Any, Protocol
 from resources.gpu.backend import NO_AGES, Diagnosis, RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.client import Accepted, JobsClient
-from resources.gpu.backends.runpod.health import Health
+from resources.gpu.backends.runpod.envelope import execution_policy
+from resources.gpu.backends.runpod.health import HEALTH_S, Health
 from resources.gpu.backends.runpod.ids import NEVER_LEARNED, RemoteId
-from resources.gpu.backends.runpod.kept import Kept
+from resources.gpu.backends.runpod.memory import Memory
 from resources.gpu.backends.runpod.money import priced
-from resources.gpu.backends.runpod.planning import COLD_LIMIT_S, TRAINING_S, Endpoints, Planning, execution_policy
+from resources.gpu.backends.runpod.planning import COLD_LIMIT_S, TRAINING_S, Endpoints, Planning
 from resources.gpu.backends.runpod.watch import Key, Look, Reader
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, Retry
 from resources.storage import ObjectCorrupt, ObjectMissing, StorageError
@@ -35,7 +35,6 @@ __all__ = ["COLD_LIMIT_S", "TRAINING_S", "Endpoints", "RunPodBackend"]
 
 VERDICT_S = 0.25  # thousands of jobs that wait for one endpoint wait for one reason
 CANCEL_TRIES = 3
-_KEPT = 4096  # jobs whose expected outputs and last moments are remembered
 
 
 class Diagnoser(Protocol):
@@ -44,8 +43,10 @@ class Diagnoser(Protocol):
     async def preflight(self, endpoint_id: str) -> None:
         """Raise BackendUnavailable where nothing sent there can run."""
 
-    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
-        """Why a job does not move."""
+    async def diagnose(
+        self, endpoint_id: str, job_id: str, waited_s: float, *, may_fall_back: bool = False
+    ) -> Diagnosis:
+        """Why a job does not move; `may_fall_back`: a fallback endpoint would take such jobs, and none is set."""
 
 
 @dataclass
@@ -60,18 +61,19 @@ class RunPodBackend(Planning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expected: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # remote id -> outputs, if submitted here
-        self._warming: OrderedDict[str, bool] = OrderedDict()  # remote id -> was a worker coming when it was cancelled
-        self._results = Kept()
-        self._verdicts: dict[str, tuple[float, Diagnosis]] = {}
-        self._health = Health(self.service)
+        self._memory = self.service.keep("jobs", Memory)
+        self._health = self.service.keep("health", lambda: Health(self.service))
 
     # ---- before anything is sent
 
     async def preflight(self, endpoints: Sequence[str]) -> None:
-        """Learn what each costs, and ask whether it can work at all; without a diagnoser, whether it exists."""
+        """Learn what each costs, and ask whether it can work at all; without a diagnoser, whether it exists.
+
+        Where its jobs may fall back to counts for what they may cost: that endpoint's price is learned, too.
+        """
         for endpoint_id in dict.fromkeys(self._id_of(endpoint) for endpoint in endpoints):
-            await self._terms_of(endpoint_id)
+            for priced_one in filter(None, (endpoint_id, self._spare(endpoint_id))):
+                await self._terms_of(priced_one)
             if (diagnoser := self.diagnoser) is not None:
                 await self.service.ask(lambda _, e=endpoint_id: diagnoser.preflight(e))  # type: ignore[misc]
             else:
@@ -96,7 +98,7 @@ class RunPodBackend(Planning):
 
         accepted = await self.service.ask(sent)
         remote = RemoteId(endpoint_id, accepted.id, submission.fingerprint)
-        _remember(self._expected, str(remote), tuple(spec.name for spec in job.outputs))
+        self._memory.expected[str(remote)] = tuple(spec.name for spec in job.outputs)
         await self.service.submitted(remote.key, self._reader(remote))
         return str(remote)
 
@@ -117,9 +119,8 @@ class RunPodBackend(Planning):
             return str(claimed)
         if await asyncio.to_thread(self.contract.stored, nameless, attempt_id) is not None:
             return str(nameless)
-        raise OutcomeUnknown(
-            f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}, and nothing tells of it yet."
-        )
+        told = f"nothing tells of it yet{'' if claimed is None else f', and nothing shows that job {claim} is its'}"
+        raise OutcomeUnknown(f"RunPod cannot be asked whether attempt {attempt_id} arrived at {endpoint}: {told}.")
 
     async def left(self, fingerprint: str, endpoint: str) -> str | None:
         """A result in our store, under the fingerprint; worker-comfyui leaves none."""
@@ -156,12 +157,12 @@ class RunPodBackend(Planning):
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """The files, from RunPod's answer, from where it says, or from our store."""
         remote = _parsed(remote_id)
-        body = self._results.get(remote_id)
+        body = self._memory.results.get(remote_id)
         if body is None and remote.job != NEVER_LEARNED:
             asked = await self.service.ask(lambda client: client.status(*remote.key))
             body = asked if asked and asked.get("status") == "COMPLETED" else None  # else its output is no result
         outputs = await self.contract.outputs(body, remote)
-        self._results.drop(remote_id)
+        self._memory.results.drop(remote_id)
         return outputs
 
     async def discard(self, remote_id: str) -> None:
@@ -171,21 +172,25 @@ class RunPodBackend(Planning):
             await asyncio.to_thread(self.contract.forget, remote)
 
     async def cancel(self, remote_id: str) -> None:
-        """Cancel it; what RunPod no longer knows has ended. Asked again where the answer did not come."""
+        """Cancel it; what RunPod no longer knows has ended. Asked again where the answer did not come.
+
+        Whether a worker was coming for it is asked before, for after it nobody can tell; if the cancel had to wait, the
+        answer is too old.
+        """
         remote = ids.parse(remote_id)
         if remote is None or remote.job == NEVER_LEARNED:
             return
-        warming = await self._health.warming(remote.endpoint)
-        if warming is not None:
-            _remember(self._warming, remote_id, warming)
+        warming, begun = await self._health.warming(remote.endpoint), time.monotonic()
         for left in reversed(range(CANCEL_TRIES)):
             try:
                 await self.service.ask(lambda client: client.cancel(*remote.key))
                 break
             except BackendUnavailable as error:
-                if not left or error.retry is Retry.FATAL:
+                if not left or error.retry is not Retry.TRANSIENT:
                     raise
                 await asyncio.sleep(0.5)
+        if warming is not None and time.monotonic() - begun <= HEALTH_S:
+            self._memory.warming[remote_id] = warming
         self.service.hurry([remote.key])
 
     async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
@@ -194,11 +199,14 @@ class RunPodBackend(Planning):
         if remote is None:
             return Diagnosis("unknown_job", f"{remote_id[:80]!r} names no RunPod job.")
         if (diagnoser := self.diagnoser) is not None:
-            at, verdict = self._verdicts.get(remote.endpoint, (float("-inf"), None))
+            at, verdict = self._memory.verdicts.get(remote.endpoint, (float("-inf"), None))
             if verdict is not None and time.monotonic() - at < VERDICT_S:
                 return replace(verdict, evidence={**verdict.evidence, "job": remote.job})
-            verdict = await self.service.ask(lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s))
-            self._verdicts[remote.endpoint] = (time.monotonic(), verdict)
+            spare = self._lacks_a_spare(remote.endpoint)
+            verdict = await self.service.ask(
+                lambda _: diagnoser.diagnose(remote.endpoint, remote.job, waited_s, may_fall_back=spare)
+            )
+            self._memory.verdicts[remote.endpoint] = (time.monotonic(), verdict)
             return verdict
         workers, jobs = await self._health.counts(remote.endpoint)
         if not workers:
@@ -212,31 +220,27 @@ class RunPodBackend(Planning):
             evidence={"workers": workers, "jobs": jobs},
         )
 
-    async def queue(self, endpoint_id: str) -> dict[str, int]:
-        """How many jobs of an endpoint wait, run, ended; as far as /health says."""
-        return (await self._health.counts(endpoint_id))[1]
-
     # ---- parts
 
     def _reader(self, remote: RemoteId) -> Reader:
-        expected = self._expected.get(str(remote), ())
+        expected = self._memory.expected.get(str(remote), ())
 
         def read(body: Mapping[str, Any]) -> RemoteStatus:
             status = self.contract.read(body, remote, expected)
             if status.state == "succeeded":
-                self._results.put(str(remote), body)
+                self._memory.results.put(str(remote), body)
             return status
 
         return read
 
     async def _is_of(self, claimed: RemoteId, attempt_id: str) -> bool:
-        """True if the claimed job exists, and is this attempt's where it can be told already."""
+        """True if the claimed job exists, and shows that it is this attempt's."""
         body = await self.service.ask(lambda client: client.status(*claimed.key))
         return body is not None and self.contract.is_of(body, claimed, attempt_id)
 
     async def _judged(self, remote: RemoteId, look: Look) -> RemoteStatus:
         """An end, with its costs; a bad one only after a look into the store: what lies there is paid for."""
-        terms, warming = await self._terms_of(remote.endpoint), self._warming.get(str(remote))
+        terms, warming = await self._terms_of(remote.endpoint), self._memory.warming.get(str(remote))
         status = priced(look, terms, cold_limit_s=COLD_LIMIT_S, warming=warming)
         return status if status.state == "succeeded" else await self._from_store(remote, status)
 
@@ -259,9 +263,3 @@ def _parsed(remote_id: str) -> RemoteId:
     if remote is None:
         raise JobLost(f"{remote_id[:80]!r} names no RunPod job.", code="unknown_job")
     return remote
-
-
-def _remember(place: OrderedDict[str, Any], key: str, value: Any) -> None:
-    place[key] = value
-    while len(place) > _KEPT:
-        place.popitem(last=False)

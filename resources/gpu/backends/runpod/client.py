@@ -10,7 +10,6 @@ Emptying an endpoint's queue is left out on purpose: it would end other people's
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,23 +18,24 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from resources.gpu.backends.runpod.address import checked_id, checked_key, checked_url
-from resources.gpu.backends.runpod.answer import Answer, Answers
+from resources.gpu.backends.runpod.answer import ANSWER_S, Answer, Answers
 from resources.gpu.backends.runpod.connections import Connections
+from resources.gpu.backends.runpod.envelope import envelope
 from resources.gpu.backends.runpod.ids import is_id
 from resources.gpu.backends.runpod.limits import Limits, Turn
 from resources.gpu.errors import BackendUnavailable, InvalidJob, NotSent, OutcomeUnknown, Retry
+from resources.runpod.redaction import shown
 
 if TYPE_CHECKING:
     import httpx
 
-RUN_BYTES = 10_000_000  # RunPod docs: request bodies of /run up to 10 MB, of /runsync up to 20 MB
-RUNSYNC_BYTES = 20_000_000
 CONNECT_S = 5.0
 SILENCE_S = 30.0  # between two reads
-ANSWER_S = 120.0  # one whole answer, however slowly it drips
 CONNECT_TRIES = 4  # of a submission; nothing was sent before a connection stands
 PATIENCE_S = 120.0  # how long a submission waits out 429s
+WORDS = 200  # characters of a transport error's text
 _KEY_OUT = "Set RUNPOD_API_KEY to a key that may use this endpoint; see ryla doctor."
+_RETRY_OUT = "Only a job that FAILED or TIMED_OUT has another try under its id; any other is to be submitted anew."
 _URL_OUT = "Check RUNPOD_JOBS_URL and the network; see ryla doctor."
 
 
@@ -59,7 +59,8 @@ class JobsClient:
     """The operations on the endpoints of one account. Lives in one event loop.
 
     All but the submissions raise BackendUnavailable where the answer says nothing about the job: transient, unless
-    only a person can mend it. None stands for 404: an unknown endpoint, an unknown id, or an expired job.
+    only a person can mend it, and permanent where this very question is refused (400, 422). None stands for 404: an
+    unknown endpoint, an unknown id, or an expired job.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class JobsClient:
         Raises NotSent where it certainly was not taken, InvalidJob where it never would be, and OutcomeUnknown where
         it may have been: then nothing was tried again.
         """
-        content = _envelope("run", RUN_BYTES, job_input, policy, webhook)
+        content = envelope("run", job_input, policy, webhook)
         answer = await self._submitted(endpoint, content)
         job_id = str((answer.body or {}).get("id") or "")
         if not is_id(job_id):
@@ -118,7 +119,7 @@ class JobsClient:
         """
         if not 1 <= wait_s <= 300:
             raise ValueError(f"wait_s is {wait_s}; RunPod takes 1 to 300 s")
-        content = _envelope("runsync", RUNSYNC_BYTES, job_input, policy, "")
+        content = envelope("runsync", job_input, policy)
         params = {"wait": str(int(wait_s * 1000))}
         answer = await self._submitted(endpoint, content, "runsync", params=params, silence_s=wait_s + SILENCE_S)
         if answer.body is None:
@@ -128,6 +129,10 @@ class JobsClient:
     async def status(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
         """GET /status/{id}; never with ?ttl, which would set the job's."""
         return await self._question(endpoint, "status", "GET", job_id)
+
+    async def opened(self, endpoint: str) -> None:
+        """Return once `status` of that endpoint's jobs may be asked without waiting for its limits."""
+        await self._limits.opened(endpoint, "status")
 
     async def stream(self, endpoint: str, job_id: str) -> dict[str, Any] | None:
         """GET /stream/{id}: {"status", "stream": [{"output"}, ...]} since the last call; waits up to 10 s there."""
@@ -203,6 +208,9 @@ class JobsClient:
         message = f"{place} answers {answer.status}{answer.text}."
         if answer.status >= 500 or answer.status == 408:
             raise BackendUnavailable(message)
+        if answer.status in (400, 422):
+            way_out = _RETRY_OUT if operation == "retry" else "Asked again the same way it is refused again."
+            raise BackendUnavailable(message, code="question_refused", retry=Retry.PERMANENT, way_out=way_out)
         code, way_out = _refusal(answer.status, endpoint)
         raise BackendUnavailable(message, code=code, retry=Retry.FATAL, way_out=way_out)
 
@@ -227,7 +235,7 @@ class JobsClient:
         async with self._limits.turn(endpoint, operation) as turn:
             with self._trouble_named(f"{self.url}/{path}"), connections.lease() as http:
                 async with (
-                    asyncio.timeout(max(ANSWER_S, silence_s)),
+                    asyncio.timeout(max(ANSWER_S, silence_s)) as clock,
                     http.stream(
                         method,
                         f"{self.url}/{path}",
@@ -238,7 +246,7 @@ class JobsClient:
                     ) as response,
                 ):
                     self._noted(turn, response, f"{self.url}/{path}")
-                    return await self._answers.read(response, f"{self.url}/{path}")
+                    return await self._answers.read(response, f"{self.url}/{path}", clock)
 
     def _noted(self, turn: Turn, response: httpx.Response, place: str) -> None:
         pause = self._limits.answered(turn, response.status_code, response.headers)
@@ -256,25 +264,11 @@ class JobsClient:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotReached(
-                f"{place} cannot be reached ({error or type(error).__name__}).", way_out=_URL_OUT
-            ) from error
+            words = shown(error, WORDS) or type(error).__name__
+            raise NotReached(f"{place} cannot be reached ({words}).", way_out=_URL_OUT) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
-            raise BackendUnavailable(f"{place} does not answer ({type(error).__name__}: {error}).") from error
-
-
-def _envelope(
-    operation: str, most: int, job_input: Mapping[str, Any], policy: Mapping[str, int], webhook: str
-) -> bytes:
-    """The request's body. Raises InvalidJob where RunPod would cut it off."""
-    body = {"input": job_input, "policy": dict(policy), **({"webhook": webhook} if webhook else {})}
-    content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    if len(content) > most:
-        raise InvalidJob(
-            f"The request for /{operation} has {len(content)} bytes; RunPod takes at most {most}.",
-            way_out="Give inputs by URL (RUNPOD_WORKER=ryla with a store on S3), or fewer inputs a job.",
-        )
-    return content
+            words = f"{type(error).__name__}: {shown(error, WORDS)}"
+            raise BackendUnavailable(f"{place} does not answer ({words}).") from error
 
 
 def _refusal(status: int, endpoint: str) -> tuple[str, str]:

@@ -36,7 +36,10 @@ class Contract(Protocol):
         """Delete what lies in the store of it, so that no later attempt is given it. Blocking."""
 
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:
-        """False if a status body shows that it is another attempt's job; before its end nothing shows."""
+        """True if a status body shows that it is this very attempt's job, which it does only once it has succeeded.
+
+        RunPod tells no job's input, and what a running or failed job tells is the same for any attempt.
+        """
 
     async def outputs(self, body: Mapping[str, Any] | None, job: RemoteId) -> list[RemoteOutput]:
         """The files of a succeeded job, from its status body (None: there is none any more). Raises JobLost."""

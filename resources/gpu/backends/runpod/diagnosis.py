@@ -55,9 +55,14 @@ class Diagnoser:
                 retry = Retry.ELSEWHERE if rule.code in OF_ONE_ENDPOINT else Retry.FATAL
                 raise BackendUnavailable(rule.text.format(**words), code=rule.code, retry=retry, way_out=way_out)
 
-    async def diagnose(self, endpoint_id: str, job_id: str, waited_s: float) -> Diagnosis:
-        """Why that job still waits, after `waited_s` seconds in the queue. Never raises for want of an answer."""
-        case = await self._case(endpoint_id, waited_s)
+    async def diagnose(
+        self, endpoint_id: str, job_id: str, waited_s: float, *, may_fall_back: bool = False
+    ) -> Diagnosis:
+        """Why that job still waits, after `waited_s` seconds in the queue. Never raises for want of an answer.
+
+        `may_fall_back`: a fallback endpoint would take such jobs, and none is set.
+        """
+        case = replace(await self._case(endpoint_id, waited_s), may_fall_back=may_fall_back)
         rule = next(rule for rule in RULES if rule.when(case))
         case = replace(case, lasted=self._lasted(endpoint_id, rule))
         lasting = case.never or case.lasted >= LASTS_S

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from resources.gpu.errors import BackendUnavailable, JobLost, OutputRejected, Retry
+from resources.runpod.redaction import shown
 
 if TYPE_CHECKING:
     import httpx
@@ -24,6 +25,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells whole URLs at I
 
 TRIES = 4  # of one file; what came before a break is kept where the server can go on from there
 WHOLE_S = 300.0  # one file, all tries together
+WORDS = 200  # characters of a transport error's text
 _PAUSE_S = 0.5
 
 
@@ -71,7 +73,7 @@ async def download(url: str, name: str, *, max_bytes: int, inside: bool = False)
                             return bytes(part.data)
                         trouble = f"{len(part.data)} bytes came, and the connection ended"
                     except httpx.HTTPError as error:
-                        trouble = f"{type(error).__name__}: {error}"
+                        trouble = f"{type(error).__name__}: {shown(error, WORDS)}"
         except TimeoutError:
             trouble = f"it takes more than {WHOLE_S:.0f} s"
     raise BackendUnavailable(f"{name} cannot be fetched from {urlsplit(url).hostname}: {trouble}.")

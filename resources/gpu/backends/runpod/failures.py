@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resources.gpu.errors import Retry
+from resources.runpod.redaction import READ_CHARS, shown
 from workflows import wire
 from workflows.errors import WireError
 
+TIMED_OUT = "remote_timeout"  # the code of a job that RunPod, or its own word, calls timed out
 WORDS = 500  # characters of a message
 TRACEBACK_LINES = 5
-_READ = 20_000  # characters of a text that are looked at
 
 _FILE = r"[\w.()-]{1,120}\.(?:safetensors|sft|ckpt|pth?|bin|gguf|onnx)"
 _NODE = r"[\w .+()-]{1,80}?"
@@ -107,7 +108,7 @@ _KINDS: tuple[tuple[str, Retry, tuple[str, ...]], ...] = (
             r"invalid_prompt",
         ),
     ),
-    ("remote_timeout", Retry.TRANSIENT, (r"execution ?time ?out", r"job timed out", r"timed? ?out after")),
+    (TIMED_OUT, Retry.TRANSIENT, (r"execution ?time ?out", r"job timed out", r"timed? ?out after")),
 )
 _PATTERNS = tuple((code, retry, re.compile("|".join(parts), re.IGNORECASE)) for code, retry, parts in _KINDS)
 
@@ -130,25 +131,28 @@ def classify(error: object, details: object = None) -> Failure:
     if ours is not None:
         return ours
     message = tidy(body.get("error_message") or body.get("message") or body.get("error") or "")
-    traceback = str(body.get("error_traceback") or "")[-_READ:]
+    traceback = str(body.get("error_traceback") or "").strip()
     more = "; ".join(tidy(item) for item in details[:10]) if isinstance(details, list) else tidy(details or "")
     kind = tidy(body.get("error_type") or body.get("code") or "")
     spoken = " ".join(part for part in (message, more) if part) or "the worker names no reason"
     # The traceback is asked last: its file names and locals mention much that did not happen.
-    code, retry, what = _kind(f"{kind} {spoken}") or _kind(traceback) or ("job_failed", Retry.PERMANENT, "")
+    code, retry, what = (
+        _kind(f"{kind} {spoken}") or _kind(traceback[-READ_CHARS:]) or ("job_failed", Retry.PERMANENT, "")
+    )
     named = f"{code.replace('_', ' ')} {what}: " if what and what not in spoken[:WORDS] else ""
     detail: dict[str, Any] = {"error_type": kind} if kind else {}
     if what:
         detail["names"] = what
     if traceback:
-        detail["traceback"] = [tidy(line) for line in traceback.strip().splitlines()[-TRACEBACK_LINES:]]
+        detail["traceback"] = [
+            tidy(line)[:WORDS] for line in traceback.rsplit("\n", TRACEBACK_LINES)[-TRACEBACK_LINES:]
+        ]
     return Failure(code, retry, (named + spoken)[:WORDS], tidy(body.get("worker_id") or "")[:100], detail)
 
 
 def tidy(value: object) -> str:
-    """Any value as one bounded line without control characters."""
-    text = str(value)[:_READ] if not isinstance(value, (dict, list)) else json.dumps(value, default=str)[:_READ]
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+    """Any value as one bounded line, fit to be shown."""
+    return shown(value, READ_CHARS)
 
 
 def _opened(error: object) -> Mapping[str, Any]:
@@ -176,6 +180,6 @@ def _ours(body: Mapping[str, Any]) -> Failure | None:
 
 def _kind(text: str) -> tuple[str, Retry, str] | None:
     for code, retry, pattern in _PATTERNS:
-        if match := pattern.search(text[:_READ]):
+        if match := pattern.search(text):
             return code, retry, next((group.strip() for group in match.groups() if group), "")
     return None

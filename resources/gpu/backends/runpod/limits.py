@@ -97,6 +97,12 @@ class Limits:
                 gate.granted.append(turn.granted_at)
             yield turn
 
+    async def opened(self, endpoint: str, operation: str) -> None:
+        """Return once a request would not have to wait for the window or for the far side's quiet; holds nothing."""
+        gate = self._gate(endpoint, operation)
+        while (wait := gate.wait_s(self.clock())) > 0:
+            await self.sleep(wait)
+
     def answered(self, turn: Turn, status: int, headers: Mapping[str, str]) -> float:
         """Take note of an answer; returns for how many seconds nothing of the kind is asked now."""
         gate, now = turn.gate, self.clock()

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from resources.gpu.backend import RemoteStatus
+from resources.gpu.backends.runpod.failures import TIMED_OUT
 from resources.gpu.backends.runpod.watch import POISONED_AFTER, Look
 from resources.gpu.prices import attempt_cost, listed
 
@@ -26,23 +27,35 @@ class Terms:
 
 
 def priced(look: Look, terms: Terms, *, cold_limit_s: float, warming: bool | None) -> RemoteStatus:
-    """The status with its costs, and its delay split into queue and start.
+    """The status with its costs, and its delay split into queue and start; cost_usd None: book the most.
 
     `delayTime` holds both; a worker that was not just here is taken to have started for this job. `warming` is whether
-    a worker was starting or free when a queued job was cancelled; None: not known. cost_usd None: book the most.
+    a worker was starting or free when a queued job was cancelled; None: not known.
     """
     status = _with_note(look)
-    if status.state in ("queued", "running", "lost"):
+    if status.state in ("queued", "running", "lost") or _may_run_on(look):
         return status
-    if status.exec_s > 0 and not look.requeues:
+    if status.state != "cancelled" and status.exec_s > 0 and not look.requeues:
         return _billed(status, look, terms, cold_limit_s)
     if look.elapsed_s is None:
         return status
-    if status.state == "cancelled" and not status.worker and not look.ran:
+    if status.state == "cancelled":
         return _never_ran(status, look.elapsed_s, terms, cold_limit_s, warming)
-    # Whatever ran, ran since the submission: requeued, cancelled while it ran, or ended without a time.
+    # Whatever ran, ran since the submission: requeued, or ended without a time.
     idle = math.ceil(terms.idle_timeout_s) * (look.requeues + 1) * terms.usd_per_s
     return replace(status, cost_usd=math.ceil(look.elapsed_s + 1) * terms.usd_per_s + idle, idle_usd=idle)
+
+
+def _may_run_on(look: Look) -> bool:
+    """True if a handler may be at work although the job has ended, so that nobody knows when its worker stops.
+
+    RunPod says CANCELLED and TIMED_OUT at once, and cannot interrupt a handler that is not async (RunPod's SDK, worker
+    side). Of TIMED_OUT not even that is known whether a worker took the job. Only a job that was cancelled in the
+    queue, and showed no worker and no time, certainly never ran.
+    """
+    status = look.status
+    began = bool(status.worker or status.exec_s or look.ran or look.requeues)
+    return status.error_code == TIMED_OUT or (status.state == "cancelled" and began)
 
 
 def _billed(status: RemoteStatus, look: Look, terms: Terms, cold_limit_s: float) -> RemoteStatus:

@@ -11,14 +11,14 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from resources.gpu.backend import RemoteOutput, RemoteStatus, Submission
 from resources.gpu.backends.comfyui.prompt import MAX_FILES, mark_of, prepared
 from resources.gpu.backends.runpod.downloads import download
 from resources.gpu.backends.runpod.ids import RemoteId
-from resources.gpu.backends.runpod.states import judge_images, read_status
+from resources.gpu.backends.runpod.states import failed, judge_images, read_status
 from resources.gpu.errors import InvalidJob, JobLost, OutputRejected
 from resources.gpu.job import Job
 from resources.images import MAX_BYTES
@@ -71,9 +71,7 @@ class OfficialContract:
         try:
             names = [_asked_for(item) for item in _pictures(output)]
         except OutputRejected as error:
-            return replace(
-                known, state="failed", error_code=error.code, error=error.message, detail={"retry": "transient"}
-            )
+            return failed(known, error.code, error.message, "transient")
         return judge_images(known, output, expected, names)
 
     def stored(self, job: RemoteId, attempt_id: str = "") -> RemoteStatus | None:  # noqa: ARG002
@@ -86,12 +84,12 @@ class OfficialContract:
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:  # noqa: ARG002
         """Its pictures carry the attempt's mark in their names."""
         if read_status(body).state != "succeeded":
-            return True
+            return False
         try:
             names = [str(item["filename"]) for item in _pictures(body.get("output"))]
         except OutputRejected:
             return False
-        return all(mark_of(attempt_id) in name for name in names)
+        return bool(names) and all(mark_of(attempt_id) in name for name in names)
 
     async def outputs(self, body: Mapping[str, Any] | None, job: RemoteId) -> list[RemoteOutput]:
         """Decode or fetch each picture, in order; the same name twice comes back twice, and `accept` refuses it."""

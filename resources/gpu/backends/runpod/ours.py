@@ -15,6 +15,7 @@ from typing import Any
 
 from resources.gpu.accept import MAX_LORA_BYTES
 from resources.gpu.backend import RemoteOutput, RemoteStatus, Submission
+from resources.gpu.backends.runpod.failures import tidy
 from resources.gpu.backends.runpod.ids import RemoteId
 from resources.gpu.backends.runpod.states import failed, read_status
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, OutputRejected
@@ -84,6 +85,8 @@ class OurContract:
             return known
         if not isinstance(output, dict):
             return failed(known, "result_lost", "COMPLETED without an output, and none in the store", "transient")
+        if output.get("files") == []:
+            return _incomplete(known, expected)
         try:
             result = wire.parse_result(output)
         except WireError as error:
@@ -103,14 +106,14 @@ class OurContract:
         self.store.forget_result(job.fingerprint)
 
     def is_of(self, body: Mapping[str, Any], job: RemoteId, attempt_id: str) -> bool:
-        """Its result names fingerprint and attempt; a reused one names the attempt that made it."""
+        """Its result names fingerprint and attempt; a reused one names whoever made it, not whose job it is."""
         if read_status(body).state != "succeeded" or not isinstance(body.get("output"), dict):
-            return True
+            return False
         try:
             result = wire.parse_result(body["output"])
         except WireError:
             return False
-        return result.fingerprint == job.fingerprint and (result.reused or result.attempt == attempt_id)
+        return (result.fingerprint, result.attempt, result.reused) == (job.fingerprint, attempt_id, False)
 
     async def outputs(self, body: Mapping[str, Any] | None, job: RemoteId) -> list[RemoteOutput]:
         """Read every file of the result from the store, and hold it to its size and hash."""
@@ -141,7 +144,7 @@ class OurContract:
             )
         missing = sorted(set(expected) - {file.name for file in result.files})
         if missing:
-            return failed(known, "missing_output", f"came back without {', '.join(missing)}", "transient")
+            return _incomplete(known, missing)
         detail = {**known.detail, "attempt": result.attempt, "load_s": result.load_s, "reused": result.reused}
         return replace(known, detail=detail)
 
@@ -151,7 +154,8 @@ class OurContract:
         try:
             result = wire.parse_result(output) if isinstance(output, dict) else self._manifest(job.fingerprint)
         except WireError as error:
-            raise OutputRejected(f"{job.job}: its output is not our worker's: {error}", code="wrong_output") from error
+            said = f"{job.job}: its output is not our worker's: {tidy(error)}"
+            raise OutputRejected(said, code="wrong_output") from error
         if result is None:
             raise JobLost(f"Neither RunPod nor the store has the result of {job}.", code="result_lost")
         if result.fingerprint != job.fingerprint:
@@ -185,3 +189,8 @@ class OurContract:
                 code="wrong_checksum",
             )
         return data
+
+
+def _incomplete(known: RemoteStatus, missing: Sequence[str]) -> RemoteStatus:
+    """A result that lacks files; nothing came back at all where none are named."""
+    return failed(known, "missing_output", f"came back without {', '.join(missing) or 'a single file'}", "transient")

@@ -7,6 +7,7 @@ job that is sent is `backend`'s.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from resources.gpu.backend import Estimate, Pace
 from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.contract import Contract
+from resources.gpu.backends.runpod.envelope import execution_policy
 from resources.gpu.backends.runpod.money import Terms
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.errors import BackendUnavailable, Retry
@@ -29,8 +31,6 @@ TRAINING_S = 45 * 60.0  # the target of a training
 # training's target). To send another one earlier is to pay twice whenever workers are cold.
 SHOWS_S = COLD_LIMIT_S + 300.0
 TRAINING_SHOWS_S = COLD_LIMIT_S + 2 * TRAINING_S
-TTL_SLACK_S = 60.0  # beyond both deadlines: the runner ends a job before RunPod forgets it
-_POLICY_MS = {"executionTimeout": (5_000, 7 * 86_400_000), "ttl": (10_000, 7 * 86_400_000)}  # RunPod docs: policies
 
 
 @dataclass(frozen=True)
@@ -112,33 +112,34 @@ class Planning:
         return found + [{key: getattr(p, key) for key in keys} for p in schema.validate(job.request, files=present)]
 
     def estimate(self, job: Job) -> Estimate:
-        """By the dearest endpoint that it may go to, with a start, the idle time after it, and both deadlines."""
+        """By the dearest endpoint that it may go to.
+
+        The most is all that RunPod lets a job live, its ttl, and the idle time after it: a job that is requeued, or
+        whose end nobody knows, bills on until then. What outlives even that is a handler that RunPod cannot stop.
+        """
         pace = self.pace()
         training = job.kind == "training"
         exec_s = TRAINING_S if training else pace.shared_s + pace.image_s * len(job.outputs)
         limit_s = self.policy.training_run_limit_s if training else self.policy.run_limit_s
-        reach = {
-            self._endpoint_id(job),
-            *([self.endpoints.fallback] if job.kind == "image" and job.rating == "sfw" else []),
-        }
-        terms = [self._terms.get(endpoint, Terms()) for endpoint in reach if endpoint] or [Terms()]
+        ttl_s = execution_policy(self.policy.queue_limit_s, limit_s)["ttl"] / 1000
+        chosen = self._endpoint_id(job)
+        spare = self._spare(chosen) if _may_fall_back(job) else ""
+        terms = [self._terms.get(endpoint, Terms()) for endpoint in (chosen, spare) if endpoint] or [Terms()]
         rate, idle_s = max(t.usd_per_s for t in terms), max(t.idle_timeout_s for t in terms)
         return Estimate(
-            usd=(exec_s + pace.cold_s + idle_s) * rate,
-            most_usd=(limit_s + COLD_LIMIT_S + idle_s) * rate,
-            exec_s=exec_s,
+            usd=(exec_s + pace.cold_s + idle_s) * rate, most_usd=math.ceil(ttl_s + idle_s) * rate, exec_s=exec_s
         )
 
     def endpoint_for(self, job: Job, tried: Sequence[str] = ()) -> str:
         """By kind and rating; what is nsfw goes to its own endpoint or nowhere, and a sfw picture may fall back."""
-        chosen, fallback = self._endpoint_id(job), self.endpoints.fallback
+        chosen = self._endpoint_id(job)
         if not chosen:
             raise BackendUnavailable(
                 f"{job.label}: {_setting(job)} is not set.", retry=Retry.FATAL, way_out=f"Set {_setting(job)}."
             )
-        may_fall_back = fallback and job.kind == "image" and job.rating == "sfw"
-        if may_fall_back and self._address(chosen) in tried and self._address(fallback) not in tried:
-            chosen = fallback
+        spare = self._spare(chosen) if _may_fall_back(job) else ""
+        if spare and self._address(chosen) in tried and self._address(spare) not in tried:
+            chosen = spare
         return self._address(chosen)
 
     def reaches(self, endpoint: str) -> bool:
@@ -152,6 +153,15 @@ class Planning:
         if job.rating == "nsfw":
             return self.endpoints.nsfw
         return self.endpoints.training if job.kind == "training" else self.endpoints.image
+
+    def _spare(self, endpoint_id: str) -> str:
+        """Where a job may go that this endpoint could not do; empty: nowhere."""
+        return self.endpoints.fallback if endpoint_id == self.endpoints.image else ""
+
+    def _lacks_a_spare(self, endpoint_id: str) -> bool:
+        """True if whatever waits there may fall back, and has nowhere to go: only sfw pictures may."""
+        known = self.endpoints
+        return endpoint_id == known.image and endpoint_id not in (known.nsfw, known.training) and not known.fallback
 
     def _address(self, endpoint_id: str) -> str:
         return f"{self.service.url}/{endpoint_id}"
@@ -174,10 +184,8 @@ class Planning:
         return self._terms.get(endpoint_id, Terms())
 
 
-def execution_policy(queue_limit_s: float, run_limit_s: float) -> dict[str, int]:
-    """RunPod's execution policy in milliseconds, within its bounds; `ttl` counts from submission and ends all."""
-    wanted = {"executionTimeout": run_limit_s, "ttl": queue_limit_s + run_limit_s + TTL_SLACK_S}
-    return {key: int(min(max(1000 * wanted[key], low), high)) for key, (low, high) in _POLICY_MS.items()}
+def _may_fall_back(job: Job) -> bool:
+    return job.kind == "image" and job.rating == "sfw"
 
 
 def _setting(job: Job) -> str:

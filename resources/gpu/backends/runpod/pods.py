@@ -8,12 +8,10 @@ store is asked first. A pod that we did not name is never touched. How one is cr
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Literal
 
 from resources.gpu.backend import Diagnosis, RemoteOutput, RemoteStatus, Submission
@@ -21,6 +19,7 @@ from resources.gpu.backends.runpod import ids
 from resources.gpu.backends.runpod.ids import NEVER_LEARNED, RemoteId
 from resources.gpu.backends.runpod.ours import OurContract
 from resources.gpu.backends.runpod.pod_launch import Launcher, PodSettings
+from resources.gpu.backends.runpod.pod_memory import PodMemory
 from resources.gpu.backends.runpod.states import failed
 from resources.gpu.errors import BackendUnavailable, JobLost, OutcomeUnknown
 from resources.runpod.answers import Pod
@@ -32,26 +31,19 @@ from workflows.wire import WireFailure, parse_failure
 KIND = ids.POD  # first part of a remote id: pod/<pod id>/<fingerprint>
 PREFIX = "ryla-"
 MARGIN_S = 60.0  # between the runner's deadlines and the pod's own
+SWEPT_S = 120.0  # after its deadline: the sweep looks every minute, where the daemon runs
 SURE_S = 60.0  # a name that is not listed for so long was never created
-DATE_S = 1.0  # what a date in whole seconds hides of an age; a second begun is billed whole
 LOOK_S = 10.0  # how old a status may be: the control plane takes 60 requests a minute
 _NAME = re.compile(rf"{PREFIX}([0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}})")
 _ENDED = ("EXITED", "ERROR", "TERMINATED")
 _OPEN = ("queued", "running")
 
 
-@dataclass
-class _Seen:
-    """What this process learned of a pod; `since` is monotonic."""
-
-    since: float
-    usd_h: float = 0.0
-    created_at: datetime | None = None
-    limit_s: float | None = None
-
-
 class Pods:
-    """Pods for jobs; the shape of a backend, for remote ids that begin with `pod/`."""
+    """Pods for jobs; the shape of a backend, for remote ids that begin with `pod/`.
+
+    `memory` is what the process knows of pods; `list_usd_h` the list price of a GPU type, in USD an hour.
+    """
 
     def __init__(
         self,
@@ -59,6 +51,8 @@ class Pods:
         contract: OurContract,
         settings: PodSettings,
         *,
+        memory: PodMemory | None = None,
+        list_usd_h: Callable[[str], float | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -66,19 +60,19 @@ class Pods:
         self._contract = contract
         self._launcher = Launcher(control, settings, sleep)
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
-        self._looks: dict[str, tuple[float, RemoteStatus]] = {}  # remote id -> looked when, what was seen
-        self._hurried = -math.inf  # when a fresh look was last asked for
-        self._cancelled: set[str] = set()  # pods that were terminated here, on demand
+        self._list_usd_h = list_usd_h
+        self.memory = memory or PodMemory()
 
     # ---- the shape of a backend
 
     async def submit(self, submission: Submission) -> str:
         """Create the attempt's pod and return its remote id. Raises as `launch` does, ObjectMissing for an input."""
         payload = await asyncio.to_thread(self._contract.payload, submission)
-        limit_s = submission.queue_limit_s + submission.run_limit_s + MARGIN_S
+        limit_s = lifetime_s(submission.queue_limit_s, submission.run_limit_s)
+        before = self._clock()
         pod = await self._launcher.launch(PREFIX + submission.attempt_id, payload, limit_s)
         self._note(pod)
+        self.memory.seen[pod.id].born = before
         return str(RemoteId(KIND, pod.id, submission.fingerprint))
 
     async def find(self, attempt_id: str, fingerprint: str, waited_s: float) -> str | None:
@@ -103,19 +97,19 @@ class Pods:
 
     async def status(self, remote_id: str) -> RemoteStatus:
         """The state of one; a pod that has done its work, or is past its deadline, is terminated."""
-        at, known = self._looks.get(remote_id, (0.0, None))
+        at, known = self.memory.looks.get(remote_id, (0.0, None))
         if known is not None and (known.state not in _OPEN or self._clock() - at < LOOK_S):
             return known
         known = await self._look(_parsed(remote_id))
-        self._looks[remote_id] = (self._clock(), known)
+        self.memory.looks[remote_id] = (self._clock(), known)
         return known
 
     def hurry(self, remote_ids: Sequence[str]) -> None:
         """Look anew at the next question."""
-        self._hurried = self._clock()
+        self.memory.hurried = self._clock()
         for remote_id in remote_ids:
-            if remote_id in self._looks and self._looks[remote_id][1].state in _OPEN:
-                del self._looks[remote_id]
+            if remote_id in self.memory.looks and self.memory.looks[remote_id][1].state in _OPEN:
+                del self.memory.looks[remote_id]
 
     async def fetch(self, remote_id: str) -> list[RemoteOutput]:
         """The files of a succeeded job. Raises JobLost if they are gone, OutputRejected if they are others."""
@@ -126,7 +120,7 @@ class Pods:
         job = _parsed(remote_id)
         if job.job != NEVER_LEARNED:
             await self._control.delete_pod(job.job)
-            self._cancelled.add(job.job)
+            self.memory.cancelled.add(job.job)
         self.hurry([remote_id])
 
     async def diagnose(self, remote_id: str, waited_s: float) -> Diagnosis:
@@ -178,21 +172,24 @@ class Pods:
         stored = await asyncio.to_thread(self._contract.stored, job)
         if pod is not None and alive and stored is None:
             return self._known(pod.id, "running", exec_s=float(pod.uptime_s or 0))
+        over = True
         if pod is not None and pod.status != "TERMINATED":  # ended, done or overdue: its disk bills even so
-            await self._launcher.terminated(pod.id)  # before it is priced: it costs until then
+            over = await self._launcher.terminated(pod.id)  # before it is priced: it costs until then
         if stored is not None:
-            return self._priced(job.job, stored)
-        return self._failed(job.job, pod, await asyncio.to_thread(self._failure, job.fingerprint))
+            status = self._priced(job.job, stored)
+        else:
+            status = self._failed(job.job, pod, await asyncio.to_thread(self._failure, job.fingerprint))
+        return status if over else replace(status, cost_usd=None)  # until it is swept: by its deadline, at the most
 
     async def _pod(self, pod_id: str) -> Pod | None:
         """The pod as the shared list has it; one that is not listed is asked for, and may be too new for both."""
-        max_age_s = min(LOOK_S, self._clock() - self._hurried)
+        max_age_s = min(LOOK_S, self._clock() - self.memory.hurried)
         listed = next((pod for pod in await self._control.pods(max_age_s=max_age_s) if pod.id == pod_id), None)
         pod = listed or await self._control.pod(pod_id)
-        seen = self._seen.get(pod_id)
+        seen = self.memory.seen.get(pod_id)
         if pod is not None:
             self._note(pod)
-        elif seen is not None and pod_id not in self._cancelled and self._clock() - seen.since < SURE_S:
+        elif seen is not None and pod_id not in self.memory.cancelled and self._clock() - seen.since < SURE_S:
             return Pod(pod_id, "", "PROVISIONING", created_at=seen.created_at)
         return pod
 
@@ -210,8 +207,8 @@ class Pods:
 
     def _priced(self, pod_id: str, stored: RemoteStatus) -> RemoteStatus:
         """What the store tells, with what the pod cost; loading is a share of that."""
-        cost, seen = self._cost(pod_id), self._seen.get(pod_id)
-        cold_usd = min(cost or 0.0, stored.cold_s * (seen.usd_h if seen else 0.0) / 3600)
+        cost, seen = self._cost(pod_id), self.memory.seen.get(pod_id)
+        cold_usd = min(cost or 0.0, stored.cold_s * (seen.usd_h or seen.list_usd_h if seen else 0.0) / 3600)
         worker = "" if pod_id == NEVER_LEARNED else pod_id
         return replace(stored, cost_usd=cost, cold_usd=cold_usd, worker=worker)
 
@@ -220,7 +217,7 @@ class Pods:
         known = RemoteStatus("failed", cost_usd=self._cost(pod_id), worker="" if pod_id == NEVER_LEARNED else pod_id)
         if failure is not None:
             return failed(known, failure.code, failure.message, failure.retry)
-        if pod_id in self._cancelled:
+        if pod_id in self.memory.cancelled:
             return replace(known, state="cancelled", error_code="cancelled", error=f"pod {pod_id} was terminated")
         if pod is None or pod.status == "TERMINATED":
             text = f"pod {pod_id} is gone, and no result lies in the store"
@@ -234,31 +231,24 @@ class Pods:
     # ---- time and money
 
     def _note(self, pod: Pod) -> None:
-        seen = self._seen.setdefault(pod.id, _Seen(self._clock()))
-        seen.usd_h = max(seen.usd_h, pod.usd_h or 0.0)  # RunPod says 0 once it has ended
-        seen.created_at = pod.created_at or seen.created_at
-        seen.limit_s = pod.limit_s or seen.limit_s
+        self.memory.note(pod, self._clock(), self._list_usd_h(pod.gpu_type))
 
     def _age_s(self, pod_id: str) -> float | None:
-        """Seconds since it was created: by RunPod's own dates, or by what we saw of it if that is longer."""
-        if (seen := self._seen.get(pod_id)) is None:
-            return None
-        now = self._control.far_time()
-        dated = now - seen.created_at.timestamp() if now is not None and seen.created_at else 0.0
-        return max(dated, self._clock() - seen.since)
+        return self.memory.age_s(pod_id, self._clock(), self._control.far_time())
 
     def _cost(self, pod_id: str) -> float | None:
-        """The most that it can have cost so far; None where its price was never seen, or its end was long ago."""
-        seen, age_s = self._seen.get(pod_id), self._age_s(pod_id)
-        if seen is None or age_s is None or not seen.usd_h or (seen.limit_s and age_s > seen.limit_s + SURE_S):
-            return None
-        return seen.usd_h * math.ceil(age_s + DATE_S) / 3600
+        return self.memory.cost_usd(pod_id, self._age_s(pod_id))
 
     def _overdue(self, pod: Pod) -> bool:
         """True if it is older than it was meant to become."""
         self._note(pod)
         age_s = self._age_s(pod.id) or 0.0
         return pod.limit_s is not None and pod.status not in _ENDED and age_s > pod.limit_s
+
+
+def lifetime_s(queue_limit_s: float, run_limit_s: float) -> float:
+    """The age at which a pod must be gone, for an attempt with these deadlines."""
+    return queue_limit_s + run_limit_s + MARGIN_S
 
 
 def _parsed(remote_id: str) -> RemoteId:

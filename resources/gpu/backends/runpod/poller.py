@@ -1,73 +1,57 @@
-"""Who is asked about next: one scheduler for all open jobs of a process, on all endpoints.
+"""Who is followed: all open jobs of a process on all endpoints, and what each answer changes.
 
-A heap of due times, a bounded number of questions under way, and a lane for each endpoint that knows which of its jobs
-wait (in order) and how long its jobs take. When a lane moves, those that will start next are asked about sooner. The
-rules for a single job are `watch`'s; what is asked, and how, is the client's.
+Every endpoint has a lane of its own (`lane`), which decides who of it is asked about next. The rules for a single job
+are `watch`'s; what is asked, and how, is the client's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from resources.gpu.backends.runpod.lane import Lane
 from resources.gpu.backends.runpod.watch import Cadence, Key, Look, Reader, Watch, WorkerBook
 from resources.gpu.errors import BackendUnavailable, Retry
+from resources.runpod.redaction import shown
 
 NO_AGES: Mapping[Key, float] = MappingProxyType({})
 Ask = Callable[[str, str], Awaitable[dict[str, Any] | None]]  # endpoint id, job id -> status body; None: 404
 
 ENDED_KEPT = 4096  # ends that are remembered, so that a late progress update revives nothing
-_LEARN = 0.3  # weight of the newest run in the expected run time
 
 
-@dataclass
-class Lane:
-    """One endpoint's open jobs."""
-
-    queued: dict[Key, Watch] = field(default_factory=dict)  # in order of arrival
-    running: dict[Key, Watch] = field(default_factory=dict)
-    expected_s: float = 0.0  # how long a job runs here; 0: none has ended yet
-
-    def head(self, cadence: Cadence) -> int:
-        """How many of the waiting jobs may start soon."""
-        return max(cadence.head_jobs, min(2 * len(self.running), cadence.head_most))
-
-    def is_head(self, key: Key, cadence: Cadence) -> bool:
-        """True for one of those."""
-        return key in itertools.islice(self.queued, self.head(cadence))
-
-    def learn(self, exec_s: float) -> None:
-        """A job ended after running that long."""
-        if exec_s > 0:
-            self.expected_s = exec_s if not self.expected_s else (1 - _LEARN) * self.expected_s + _LEARN * exec_s
+async def _at_once(_: str) -> None:
+    """No endpoint ever wants quiet."""
 
 
 class Poller:
-    """Follows jobs until they end. Lives in one event loop."""
+    """Follows jobs until they end. Lives in one event loop.
+
+    `opened` returns once RunPod takes questions about an endpoint's jobs: until then nothing is asked there.
+    """
 
     def __init__(
-        self, ask: Ask, *, cadence: Cadence | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        ask: Ask,
+        *,
+        cadence: Cadence | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        opened: Callable[[str], Awaitable[None]] = _at_once,
     ) -> None:
         self._ask = ask
+        self._opened = opened
         self._cadence = cadence or Cadence()
         self._clock = clock
         self._watches: dict[Key, Watch] = {}
         self._ended: OrderedDict[Key, Watch] = OrderedDict()
         self._lanes: dict[str, Lane] = {}
         self._workers = WorkerBook()
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._count = itertools.count()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] = set()
 
     @property
     def open(self) -> int:
@@ -94,7 +78,8 @@ class Poller:
         now = self._clock()
         found = {w.key: look for w in watches if (look := w.look(now)) is not None and self._is_fresh(w, now)}
         if watches and not found:
-            trouble = next((watch.trouble for watch in watches if watch.trouble), None)
+            troubles = [trouble for w in watches if (trouble := w.trouble or self._lane(w.key).trouble)]
+            trouble = troubles[0] if troubles else None
             said = "answers 404, which is believed later" if watches[0].missing else "has not answered yet"
             raise trouble or BackendUnavailable(f"RunPod {said}, about job {watches[0].key[1]}.")
         return found
@@ -103,14 +88,11 @@ class Poller:
         """Ask about these now; the next `look` waits for the answer."""
         for watch in (self._watches[key] for key in keys if key in self._watches):
             watch.wanted_at = self._clock()
-            self._schedule(watch, 0.0)
+            self._lane(watch.key).schedule(watch, 0.0)
 
     async def aclose(self) -> None:
         """Stop asking."""
-        tasks = [task for task in (self._task, *self._asking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(lane.aclose() for lane in self._lanes.values()))
 
     # ---- who is followed
 
@@ -122,14 +104,17 @@ class Poller:
         since = now - (age_s or 0.0)
         watch = Watch(key, read, since, submitted_here, dated=age_s is not None, wanted_at=now, asked_at=now)
         self._watches[key] = watch
-        self._lane(key).queued[key] = watch
-        self._schedule(watch, 0.0)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        lane = self._lane(key)
+        lane.put(watch, "queued")
+        lane.schedule(watch, 0.0)
         return watch
 
     def _lane(self, key: Key) -> Lane:
-        return self._lanes.setdefault(key[0], Lane())
+        endpoint = key[0]
+        if endpoint not in self._lanes:
+            opened = partial(self._opened, endpoint)
+            self._lanes[endpoint] = Lane(self._cadence, self._clock, self._look_at, opened)
+        return self._lanes[endpoint]
 
     def _is_fresh(self, watch: Watch, now: float) -> bool:
         """Old is not stale: in a crowd the next look may be due in a minute. What is stale was asked for in vain."""
@@ -151,80 +136,43 @@ class Poller:
             with contextlib.suppress(ValueError):
                 watch.waiters.remove(waiter)
 
-    # ---- the schedule
-
-    def _schedule(self, watch: Watch, pause: float) -> None:
-        watch.due = self._clock() + pause
-        heapq.heappush(self._heap, (watch.due, next(self._count), watch))
-        if self._heap[0][2] is watch:
-            self._wake.set()
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            pause = self._start_due()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-
-    def _start_due(self) -> float | None:
-        """Ask about everything that is due; returns the seconds until something else is."""
-        now = self._clock()
-        while self._heap:
-            due, _, watch = self._heap[0]
-            if watch.ended or watch.in_flight or watch.due != due or watch.key not in self._watches:
-                heapq.heappop(self._heap)  # out of date
-                continue
-            if due > now:
-                return due - now
-            if len(self._asking) >= self._cadence.at_once:
-                return None  # the next answer wakes us
-            heapq.heappop(self._heap)
-            watch.in_flight = True
-            task = asyncio.get_running_loop().create_task(self._look_at(watch))
-            self._asking.add(task)
-            task.add_done_callback(self._asked)
-        return None
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
-        self._wake.set()
+    # ---- one question
 
     async def _look_at(self, watch: Watch) -> None:
         sent_at = self._clock()
         before = watch.status.state if watch.status else None
+        lane = self._lane(watch.key)
         try:
             body = await self._ask(*watch.key)
         except BackendUnavailable as error:
             watch.stumble(error)
         except Exception as error:  # noqa: BLE001  whatever it is, the other jobs are still followed
-            watch.stumble(BackendUnavailable(f"Asking about {watch.key[1]} failed ({type(error).__name__}: {error})."))
+            said = f"{type(error).__name__}: {shown(error, 200)}"
+            watch.stumble(BackendUnavailable(f"Asking about {watch.key[1]} failed ({said})."))
         else:
             watch.observe(body, sent_at, self._clock(), self._cadence)
         watch.in_flight = False
-        self._settle(watch, before)
+        lane.trouble = watch.trouble if watch.trouble and watch.trouble.retry is Retry.TRANSIENT else None
+        self._settle(watch, lane, before)
         self._tell(watch)
 
-    def _settle(self, watch: Watch, before: str | None) -> None:
+    def _settle(self, watch: Watch, lane: Lane, before: str | None) -> None:
         """Put the job where it belongs now, and decide when it is asked about next."""
-        lane, now, key = self._lane(watch.key), self._clock(), watch.key
+        now = self._clock()
         state = watch.status.state if watch.status else "queued"
         if watch.ended or now - watch.asked_at > self._cadence.unasked_s:
             self._leave(watch, lane)
         else:
-            here, there = (lane.running, lane.queued) if state == "running" else (lane.queued, lane.running)
-            there.pop(key, None)
-            here.setdefault(key, watch)
-            crowd = len(here)
-            head = state == "queued" and lane.is_head(key, self._cadence)
+            crowd = lane.put(watch, state)
+            head = state == "queued" and lane.is_head(watch.key)
             pause = watch.pause_s(now, self._cadence, expected_s=lane.expected_s, head=head, crowd=crowd)
-            self._schedule(watch, 0.0 if watch.seen_at < watch.wanted_at and not watch.failures else pause)
+            lane.schedule(watch, 0.0 if watch.seen_at < watch.wanted_at and not watch.failures else pause)
         if state != before:
-            self._advance_head(lane, now)
+            lane.advance_head()
 
     def _leave(self, watch: Watch, lane: Lane) -> None:
-        for place in (lane.queued, lane.running, self._watches):
-            place.pop(watch.key, None)
+        lane.drop(watch.key)
+        self._watches.pop(watch.key, None)
         if watch.ended and watch.status is not None:
             lane.learn(watch.status.exec_s)
             gap_s, watch.worker_failures = self._workers.met(watch.status, self._clock())
@@ -234,15 +182,9 @@ class Poller:
             while len(self._ended) > ENDED_KEPT:
                 self._ended.popitem(last=False)
 
-    def _advance_head(self, lane: Lane, now: float) -> None:
-        """The lane moved: ask sooner about those that start next."""
-        for watch in itertools.islice(lane.queued.values(), lane.head(self._cadence)):
-            if not watch.in_flight and not watch.failures and watch.due > now + self._cadence.head_s:
-                self._schedule(watch, self._cadence.head_s)
-
     def _tell(self, watch: Watch) -> None:
         """Wake who waits, if the answer is new enough or there will be none."""
-        hopeless = watch.trouble is not None and watch.trouble.retry is Retry.FATAL
+        hopeless = watch.trouble is not None and watch.trouble.retry is not Retry.TRANSIENT
         if watch.ended or hopeless or watch.seen_at >= watch.wanted_at:
             for waiter in watch.waiters:
                 if not waiter.done():

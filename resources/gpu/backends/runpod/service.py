@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from resources.gpu.backends.runpod.address import checked_key, checked_url
 from resources.gpu.backends.runpod.client import JobsClient
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
 
+@runtime_checkable
 class Closing(Protocol):
     """What is closed in the end."""
 
@@ -34,7 +35,6 @@ class Closing(Protocol):
 
 
 T = TypeVar("T")
-K = TypeVar("K", bound=Closing)
 _STOP_S = 5.0
 
 
@@ -63,15 +63,20 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._parts: tuple[JobsClient, Poller] | None = None
-        self._kept: dict[str, Closing] = {}
+        self._kept: dict[str, object] = {}
 
     def __repr__(self) -> str:
         return f"Service({self.url!r})"
 
-    def keep(self, name: str, make: Callable[[], K]) -> K:
-        """The part of that name, made at most once; it lives in the service's loop and is closed with it."""
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """The part of that name, made at most once: what a process learns outlives the studio that learned it.
+
+        It lives in the service's loop, and is closed with it where it can be.
+        """
         with self._lock:
-            return cast("K", self._kept.setdefault(name, make()))
+            if name not in self._kept:
+                self._kept[name] = make()
+            return cast("T", self._kept[name])
 
     async def ask(self, question: Callable[[JobsClient], Awaitable[T]]) -> T:
         """One call of the client, made in the service's loop; a cancelled caller cancels it."""
@@ -112,7 +117,8 @@ class Service:
     def close(self) -> None:
         """Stop the thread and close the connections; a later question starts them again."""
         with self._lock:
-            loop, thread, parts, kept = self._loop, self._thread, self._parts, list(self._kept.values())
+            loop, thread, parts = self._loop, self._thread, self._parts
+            kept = [part for part in self._kept.values() if isinstance(part, Closing)]
             self._loop = self._thread = self._parts = None
         if loop is None or thread is None:
             return
@@ -127,7 +133,7 @@ class Service:
         async def run() -> T:
             if self._parts is None:
                 client = self._make()
-                self._parts = (client, Poller(_checked(client), cadence=self._cadence))
+                self._parts = (client, Poller(_checked(client), cadence=self._cadence, opened=client.opened))
             return await work(*self._parts)
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._running_loop()))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from resources.gpu.backend import RemoteState, RemoteStatus
-from resources.gpu.backends.runpod.failures import classify, tidy
+from resources.gpu.backends.runpod.failures import TIMED_OUT, WORDS, classify, tidy
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +42,19 @@ def read_status(body: Mapping[str, Any]) -> RemoteStatus:
         return replace(known, state="cancelled", error="cancelled at RunPod", error_code="cancelled")
     if word == "TIMED_OUT":
         error = "TIMED_OUT at RunPod: it expired before a worker took it, ran past its limit, or its worker went silent"
-        return failed(known, "remote_timeout", error, "transient")
+        return failed(known, TIMED_OUT, error, "transient")
     log.warning("RunPod says %r, which no documented state is; it is taken for one that will end.", word)
     running = exec_s > 0 or bool(known.worker)
     return replace(known, state="running" if running else "queued", detail={"unknown_status": word})
 
 
 def failed(known: RemoteStatus, code: str, error: str, retry: str, **detail: Any) -> RemoteStatus:
-    """The same job as one that failed."""
+    """The same job as one that failed; `error` may hold words of a worker's."""
     return replace(
         known,
         state="failed",
         error_code=code,
-        error=error,
+        error=tidy(error)[:WORDS],
         progress=0.0,
         detail={**known.detail, **detail, "retry": retry},
     )

@@ -21,7 +21,7 @@ _RAISE = (
     "Raise Max workers of {endpoint} in the RunPod console (Serverless, {endpoint}, Edit endpoint); then ryla doctor"
 )
 _CREDIT = "Add credit in the RunPod console (Billing); then ryla doctor"
-_WIDEN = "Add GPU pools or data centres to {endpoint} in the RunPod console, or set RUNPOD_FALLBACK_ENDPOINT_ID"
+_WIDEN = "Add GPU pools or data centres to {endpoint} in the RunPod console{or_fall_back}"
 _WAIT = "ryla jobs list"
 
 
@@ -47,6 +47,7 @@ class Case:
     never: bool = False  # and none ever will
     lasted: float = 0.0  # seconds for which the verdict has been the same
     trouble: str = ""  # why something is not known
+    may_fall_back: bool = False  # its jobs could go to a fallback endpoint, and none is set
     gone: bool = False  # RunPod says that there is no such endpoint
     levels: dict[str, str] = field(default_factory=dict)  # GPU type -> its availability
 
@@ -83,6 +84,7 @@ class Case:
             "pools": ", ".join(self.settings.pools) if self.settings else "",
             "volumes": ", ".join(self.settings.volumes) if self.settings else "",
             "stock": self.stock,
+            "or_fall_back": ", or set RUNPOD_FALLBACK_ENDPOINT_ID" if self.may_fall_back else "",
             "trouble": self.trouble or "its answers do not say why",
         }
 

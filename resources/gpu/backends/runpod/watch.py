@@ -41,12 +41,12 @@ class Cadence:
     running_max_s: float = 5.0
     trouble_max_s: float = 15.0
     grace_s: float = 60.0  # after submission a 404 says nothing (seen with other clients right after /run)
-    missing_s: float = 0.5  # between the looks that confirm a 404
-    missing_looks: int = 3
+    missing_s: float = 15.0  # a 404 is believed once it was the answer for so long: a router's fault is shorter
+    missing_looks: int = 3  # and so often
     answer_s: float = 2.0  # how long a question waits for a fresh answer
     stale_s: float = 30.0  # what was asked for so long in vain is not known any more
     unasked_s: float = 300.0  # nobody asked for so long: it is no longer followed
-    at_once: int = 64
+    at_once: int = 64  # questions of one endpoint
     per_s: float = 25.0  # looks that all waiting jobs together are worth; the quota allows 200
     running_share: float = 0.02  # of the expected run time: to see an end so late is soon enough
     running_per_s: float = 120.0  # looks that all running jobs together are worth: 60 ends are seen 0.25 s late
@@ -86,7 +86,8 @@ class Watch:
     in_flight: bool = False
     failures: int = 0
     trouble: BackendUnavailable | None = None
-    missing: int = 0
+    missing: int = 0  # 404s in a row
+    missing_since: float = 0.0
     requeues: int = 0
     running_since: float | None = None
     ran: bool = False
@@ -133,7 +134,8 @@ class Watch:
         if self.failures:
             return random.uniform(0.2, min(cadence.trouble_max_s, 2.0**self.failures))  # noqa: S311  spread, no secret
         if self.missing:
-            return cadence.missing_s if now - self.since >= cadence.grace_s else cadence.head_s
+            apart_s = cadence.missing_s / max(1, cadence.missing_looks - 1)
+            return apart_s if now - self.since >= cadence.grace_s else cadence.head_s
         if self.running_since is not None:
             ran = now - self.running_since
             overrun = (ran - 2 * expected_s) / 4  # of one that is much too late, or where nothing is expected
@@ -148,8 +150,11 @@ class Watch:
         return self.pause * random.uniform(0.85, 1.15)  # noqa: S311
 
     def _observe_missing(self, now: float, cadence: Cadence) -> None:
+        if not self.missing:
+            self.missing_since = now
         self.missing += 1
-        if now - self.since < cadence.grace_s or self.missing < cadence.missing_looks:
+        too_early = now - self.since < cadence.grace_s or now - self.missing_since < cadence.missing_s
+        if too_early or self.missing < cadence.missing_looks:
             if self.status is None and self.submitted_here:
                 self._take(RemoteStatus("queued", cost_usd=None), now)
             return

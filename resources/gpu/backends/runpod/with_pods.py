@@ -6,13 +6,14 @@ the two trains is a deployment's choice (RUNPOD_TRAINING_POD_IMAGE); a pod is fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from resources.gpu.backend import NO_AGES, Diagnosis, Estimate, RemoteOutput, RemoteStatus, Submission
-from resources.gpu.backends.runpod.backend import COLD_LIMIT_S, TRAINING_S, RunPodBackend
-from resources.gpu.backends.runpod.pods import KIND, Pods
+from resources.gpu.backends.runpod.backend import TRAINING_S, RunPodBackend
+from resources.gpu.backends.runpod.pods import KIND, SWEPT_S, Pods, lifetime_s
 from resources.gpu.job import Job
 
 T = TypeVar("T")
@@ -30,12 +31,12 @@ class RunPodWithPods(RunPodBackend):
     pod_usd_per_s: float = 0.0
 
     def estimate(self, job: Job) -> Estimate:
-        """A pod is paid from its creation, so a slow start is money too."""
+        """A pod is paid from its creation until it is terminated: at the latest by the sweep, past its own deadline."""
         if not self._on_a_pod(job):
             return super().estimate(job)
-        start_s, most_s = self.pace().cold_s, COLD_LIMIT_S + self.policy.training_run_limit_s
-        rate = self.pod_usd_per_s
-        return Estimate(usd=(start_s + TRAINING_S) * rate, most_usd=most_s * rate, exec_s=TRAINING_S)
+        start_s, rate = self.pace().cold_s, self.pod_usd_per_s
+        most_s = lifetime_s(self.policy.queue_limit_s, self.policy.training_run_limit_s) + SWEPT_S
+        return Estimate(usd=(start_s + TRAINING_S) * rate, most_usd=math.ceil(most_s) * rate, exec_s=TRAINING_S)
 
     def reaches(self, endpoint: str) -> bool:
         """Pods too."""
@@ -91,11 +92,14 @@ class RunPodWithPods(RunPodBackend):
             return await super().diagnose(remote_id, waited_s)
         return await self._asked(lambda pods: pods.diagnose(remote_id, waited_s))
 
+    @property
+    def rents(self) -> str:
+        """The address that attempts on pods are stored under."""
+        return self._address(KIND)
+
     async def sweep(self, open_attempts: Mapping[str, str], ended: Callable[[str], bool]) -> list[str]:
-        """Pods of attempts that are over, doubles, and pods past their deadline; asked only where there may be pods."""
+        """Pods of attempts that are over, doubles, and pods past their deadline."""
         on_pods = {attempt: remote.split("/")[1] for attempt, remote in open_attempts.items() if _is_pod(remote)}
-        if not self.trains_on_pods and not on_pods:
-            return []
         unknown = {attempt: "" for attempt, remote in open_attempts.items() if not remote}
         return await self._asked(lambda pods: pods.sweep(on_pods | unknown, ended))
 
