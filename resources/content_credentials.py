@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.images import DIGITAL_SOURCE_TYPE, MAX_BYTES, SourceType
+from resources.containers import TooManyParts, opened
+from resources.images import MAX_BYTES, SourceType
 from resources.signing_key import CredentialsUnusable, SigningKey, first_line, load
 from resources.storage import StorageError
+from resources.xmp import DIGITAL_SOURCE_TYPE
 
 State = Literal["absent", "unchecked", "invalid", "untrusted", "trusted"]
 
@@ -39,9 +41,9 @@ class Credentials:
     """What a file's content credentials say.
 
     `absent`: it carries none. `unchecked`: it carries some, and the extra is not installed here; or it only links to
-    them. `invalid`: bytes were changed since signing, or the signature is broken. `untrusted`: nothing was changed, the
-    signer is unknown here or has a development certificate. `trusted`: nothing was changed, and the signer's
-    certificate comes from the authority of this deployment's own.
+    them, or has more pieces than are looked at. `invalid`: bytes were changed since signing, or the signature is
+    broken. `untrusted`: nothing was changed, the signer is unknown here or has a development certificate. `trusted`:
+    nothing was changed, and the signer's certificate comes from the authority of this deployment's own.
     """
 
     state: State
@@ -112,6 +114,10 @@ def read(data: bytes, *, anchors: str = "") -> Credentials:
     # jumb and c2pa name the box that holds a manifest, in every one of the three formats
     if not mime or len(data) > MAX_BYTES or b"jumb" not in data or b"c2pa" not in data:
         return Credentials("absent", "it carries no content credentials")
+    try:
+        opened(data)  # c2pa looks at each piece: two million empty ones keep it busy for half a minute
+    except TooManyParts as error:
+        return Credentials("unchecked", f"it has {error}, and is not looked at")
     try:
         import c2pa
     except ImportError:

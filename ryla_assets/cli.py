@@ -102,7 +102,7 @@ def characters() -> None:
 @characters.command("add")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--activate", is_flag=True, help="Let them spend at once.")
-@click.option("--auto-select", is_flag=True, help="Let the best-scored base image be picked without a person.")
+@click.option("--auto-select", is_flag=True, help="Let the best-scored base image be picked (of previews).")
 @json_flag
 @command
 def characters_add(files: Sequence[Path], *, activate: bool, auto_select: bool, as_json: bool) -> None:
@@ -176,15 +176,16 @@ def characters_show(character: str, *, as_json: bool) -> None:
 @click.argument("character")
 @click.argument("option", type=int)
 @click.option("--why", default="picked on the command line", show_default=True, help="Recorded with the pick.")
+@click.option("--who", help="Who looked at it, and recorded as such. [default: the user of this machine]")
 @json_flag
 @command
-def characters_select(character: str, option: int, why: str, *, as_json: bool) -> None:
+def characters_select(character: str, option: int, why: str, who: str | None, *, as_json: bool) -> None:
     """Pick base image OPTION (1, 2, 3): the person that the character becomes, reviewed as looking adult."""
     from ryla_assets.studio.base import pick
 
     with opened() as studio:
         studio.registry.character(character)
-        made = pick(studio, character, option=option, who=user(), why=why)
+        made = pick(studio, character, option=option, who=who or user(), why=why)
         row = {"character": character, "option": made.option, "reviewed": made.review, "who": made.who}
         row["image"] = made.image_sha256
         show([row], as_json=as_json, title="selected")

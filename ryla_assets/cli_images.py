@@ -6,14 +6,17 @@ from anywhere, so they are read within the limit of what is decoded, and nothing
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ryla_assets.cli_output import command, json_flag, opened, show
+from ryla_assets.cli_output import command, json_flag, opened, printable, show, show_facts
 from ryla_assets.domain.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
     from ryla_assets.studio.inspect import Inspection, Origin
 
 _COLOURS = {"intact": "green", "re-saved": "yellow", "changed": "red", "foreign": "red", "unreadable": "red"}
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_REASONS = {errno.ENOENT: "does not exist", errno.ELOOP: "is a loop of symbolic links"}
 
 
 @click.group("images")
@@ -35,19 +45,27 @@ def images() -> None:
 def inspect_(files: Sequence[Path], *, as_json: bool) -> int:
     """Say of any FILES whether they are ours and intact, and how they were made.
 
-    Exit 0 if each is byte for byte a picture that was stored here, 1 if one is not.
+    Exit 0 if each is byte for byte a picture that was stored here, 1 if one is not, 2 if one cannot be read.
     """
     from ryla_assets.studio.inspect import inspect
 
-    read = [(file, _read(file)) for file in files]  # a file that is not there is told before anything is opened
+    answers, code = [], 0
     with opened() as studio:
-        found = [inspect(studio, data, file=str(file)) for file, data in read]
+        for file in files:  # one at a time: each may have 64 MiB
+            try:
+                found = inspect(studio, _read(file), file=str(file))
+            except InputError as error:
+                code = 2
+                answers.append({"file": str(file), "error": error.as_dict()})
+                click.secho(f"Error: {error}", fg="red", err=True)
+                continue
+            code = max(code, 0 if found.intact else 1)
+            answers.append(found.as_dict())
+            if not as_json:
+                show_facts(_lines(found), title=printable(found.file), colours=_COLOURS)
     if as_json:
-        show([one.as_dict() for one in found], as_json=True, title="inspect")
-    else:
-        for one in found:
-            show(_lines(one), as_json=False, title=one.file, colours=_COLOURS)
-    return 0 if all(one.intact for one in found) else 1
+        show(answers, as_json=True, title="inspect")
+    return code
 
 
 @images.command("score")
@@ -141,6 +159,7 @@ def certificate_(out: Path | None, days: int, *, as_json: bool) -> None:
 def reproduce_(sha256: str, name: str | None, *, as_json: bool) -> int:
     """Run the recorded workflow of the picture SHA again, and measure the difference. It costs what the job costs.
 
+    SHA is its sha256, or how that begins (12 characters or more): ryla images inspect FILE tells it.
     Exit 0 if it is reproduced: equal pixels on the preview, close ones on a model; 1 if it differs.
     """
     from ryla_assets.studio.reproduce import reproduce
@@ -149,30 +168,41 @@ def reproduce_(sha256: str, name: str | None, *, as_json: bool) -> int:
     with opened() as studio:
         backend = backend_named(studio, name, field="--backend") if name else None
         made = reproduce(studio, sha256.lower(), backend=backend)
-    rows = [{"what": what, "is": value} for what, value in made.as_dict().items() if value is not None]
-    show([made.as_dict()] if as_json else rows, as_json=as_json, title="reproduction", colours=_COLOURS)
+    if as_json:
+        show([made.as_dict()], as_json=True, title="reproduction")
+    else:
+        show_facts(made.as_dict(), title="reproduction")
     return 0 if made.reproduced else 1
 
 
 def _read(file: Path) -> bytes:
-    """At most one byte more than is ever decoded. Raises InputError for what is no file."""
+    """At most one byte more than is ever decoded. Raises InputError naming the file and what is wrong with it."""
     from resources.images import MAX_BYTES
 
+    handle = None
     try:
-        if not file.is_file():  # a folder, a device that never ends, nothing
-            raise InputError("there is no such file.", field="FILES", value=str(file), way_out="Name a picture.")
-        with file.open("rb") as opened_file:
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer keeps nobody
+        kind = _KINDS.get(stat.S_IFMT(os.fstat(handle).st_mode))
+        if kind:
+            raise _unread(file, f"is {kind}, not a file")
+        with os.fdopen(handle, "rb", closefd=False) as opened_file:
             return opened_file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(
-            f"it cannot be read ({error.strerror}).", field="FILES", value=str(file), way_out="Name another."
-        ) from error
+        raise _unread(file, _REASONS.get(error.errno or 0) or f"cannot be read: {error.strerror}") from error
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
-def _lines(found: Inspection) -> list[dict[str, Any]]:
-    """One file as rows of two columns; what is not known is left out."""
+def _unread(file: Path, why: str) -> InputError:
+    name = printable(str(file))
+    return InputError(f"{name} {why}.", field="FILES", value=name, way_out="Name a picture.")
+
+
+def _lines(found: Inspection) -> dict[str, Any]:
+    """One file as facts; what is not known is left out."""
     signed_by = f", by {found.credentials.signed_by}" if found.credentials.signed_by else ""
-    rows: dict[str, Any] = {
+    return {
         "verdict": found.verdict,
         "why": found.reason,
         "file": f"{found.format} {found.width} x {found.height}, {found.bytes} bytes" if found.format else "",
@@ -183,7 +213,6 @@ def _lines(found: Inspection) -> list[dict[str, Any]]:
         "content credentials": f"{found.credentials.state}: {found.credentials.reason}{signed_by}",
         **(_origin_lines(found.origin) if found.origin else {}),
     }
-    return [{"what": what, "is": value} for what, value in rows.items() if value != ""]
 
 
 def _origin_lines(made: Origin) -> dict[str, Any]:

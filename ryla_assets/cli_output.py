@@ -124,10 +124,32 @@ def show(
         console.print(Text(after))
 
 
+def show_facts(facts: dict[str, Any], *, title: str, colours: dict[str, str] | None = None) -> None:
+    """One thing as lines of a name and a value; nothing is cut or folded, so that a hash can be copied whole."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, known = Console(), {name: value for name, value in facts.items() if value not in ("", None)}
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    width = max(map(len, known), default=0)
+    for name, value in known.items():
+        text = Text(f"  {name.replace('_', ' '):<{width}}  ")
+        text.append(_text(value), style=(colours or {}).get(str(value), ""))
+        console.print(text, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A stranger's text without what would write over somebody's screen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+    """One cell of a table; hashes are cut to what tells them apart."""
+    text = "" if value is None else _text(value)
+    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+
+
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -27,7 +27,7 @@ class SelectionConfig(dg.Config):
     policy: Literal["registry", "best_score"] = Field(
         default="registry", description="best_score picks by face-detector score where nobody picked"
     )
-    who: str = Field(default="dagster", description="who picks; it is recorded")
+    who: str = Field(default="", description="who picks an option: it is the review of a person, and recorded")
 
 
 @stage(group="character", kinds={"yaml"})

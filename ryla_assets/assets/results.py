@@ -9,9 +9,9 @@ from ryla_assets.domain.images import ImageRecord, ImageSet, LoraArtifact, LoraD
 from ryla_assets.domain.shots import short_name
 from ryla_assets.links import Links
 from ryla_assets.metadata import entries, table
-from ryla_assets.studio.base import UNREVIEWED
 from ryla_assets.studio.ledger import books_of
 from ryla_assets.studio.reroll import cost_per_accepted, redrawn
+from ryla_assets.studio.review import UNREVIEWED, is_review
 from ryla_assets.studio.studio import Studio, name_of
 
 AnyManifest = ImageSet | LoraDataset | TrainingTicket | LoraArtifact
@@ -105,7 +105,7 @@ def _review(studio: Studio, manifest: ImageSet) -> str | None:
     selection = studio.registry.selection(manifest.character) if manifest.asset == "selected_base_image" else None
     if selection is None:
         return None
-    return f"{selection.review}, by {selection.who}" if selection.review else UNREVIEWED
+    return f"{selection.review}, by {selection.who}" if is_review(selection) else UNREVIEWED
 
 
 def _of_training(manifest: TrainingTicket | LoraArtifact) -> Mapping[str, Any]:

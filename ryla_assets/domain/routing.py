@@ -54,8 +54,12 @@ def route(
     Raises InputError (unknown value), Refused (rating not allowed), TooEarly (LoRA wanted, none ready).
     """
     _check_values(lora_ready, lora_base, wanted_base, rating, wanted)
-    if rating == "nsfw":
-        _check_nsfw(character_nsfw, deployment_nsfw, self_run_backend)
+    check_rating(
+        rating,
+        character_nsfw=character_nsfw,
+        deployment_nsfw=deployment_nsfw,
+        self_run_backend=self_run_backend,
+    )
     if wanted == "lora" and not lora_ready:
         raise TooEarly(
             "the LoRA of this character is not ready.",
@@ -79,6 +83,28 @@ def route(
     return _lora(lora_base, wanted_base)
 
 
+def check_rating(rating: str, *, character_nsfw: bool, deployment_nsfw: bool, self_run_backend: bool) -> None:
+    """Raise Refused for a rating whose consents are not all there; `sfw` needs none."""
+    if rating == "sfw":
+        return
+    missing = [
+        name
+        for name, present in (
+            ("the character's nsfw_enabled", character_nsfw),
+            ("the deployment's nsfw policy", deployment_nsfw),
+            ("a self-run backend", self_run_backend),
+        )
+        if not present
+    ]
+    if missing:
+        raise Refused(
+            f"rating {rating} needs {' and '.join(missing)}.",
+            field="rating",
+            value=rating,
+            way_out="Ask for rating 'sfw', or set what is missing.",
+        )
+
+
 def _check_values(lora_ready: bool, lora_base: str | None, wanted_base: str, rating: str, wanted: str) -> None:
     for field, value, allowed in (
         ("base_model", wanted_base, values(BaseModelId)),
@@ -93,25 +119,6 @@ def _check_values(lora_ready: bool, lora_base: str | None, wanted_base: str, rat
         raise InputError("a ready LoRA must name the base model it was trained on.", field="lora_base")
     if lora_base not in IDENTITY_METHODS:
         raise unknown_choice("lora_base", lora_base, IDENTITY_METHODS)
-
-
-def _check_nsfw(character_nsfw: bool, deployment_nsfw: bool, self_run_backend: bool) -> None:
-    missing = [
-        name
-        for name, present in (
-            ("the character's nsfw_enabled", character_nsfw),
-            ("the deployment's nsfw policy", deployment_nsfw),
-            ("a self-run backend", self_run_backend),
-        )
-        if not present
-    ]
-    if missing:
-        raise Refused(
-            f"rating nsfw needs {' and '.join(missing)}.",
-            field="rating",
-            value="nsfw",
-            way_out="Ask for rating 'sfw', or set what is missing.",
-        )
 
 
 def _face_swap(wanted_base: str, why: str) -> Route:

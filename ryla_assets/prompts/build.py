@@ -25,7 +25,7 @@ DEFAULT_LIGHTING: Final = "natural-daylight"
 DEFAULT_OUTFIT: Final = "jeans"  # plain and covered; when the character names none
 BEACHWEAR: Final = frozenset({"swimsuit", "bikini"})  # never on a base image
 MAX_DETAILS: Final = 500  # characters, as the bio
-TRIGGER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,31}")
+TRIGGER: Final = re.compile(r"[A-Za-z][A-Za-z_-]{2,31}")  # no digits: beside a person they read as an age
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def build_prompt(
     Arguments win over the shot's own scene, environment, pose and lighting; lighting falls back to the scene's, then to
     daylight; the outfit to the character's default. `style` is a visual style's id. `trigger` is the LoRA's word, first
     in the prompt. `sfw_base` makes the wording of a base image: rating sfw, no body shape, no beachwear.
-    `denied` holds real people whom no text may name.
+    `denied` holds real people whom no text may name. What is screened is the whole text, as it is sent.
     Raises InputError (unknown id, too long), UnsafeText (blocked words), Refused (rating not allowed).
     """
     rating = _checked_rating(config, "sfw" if sfw_base else rating)
@@ -74,13 +74,10 @@ def build_prompt(
         _details(details, denied),
         catalogue().text("quality", config.style),
     ]
-    text = ", ".join(filter(None, parts))
+    medium, word = catalogue().text("style", config.style), f"{_trigger(trigger, denied)}," if trigger else ""
+    text = " ".join(filter(None, (medium, word, ", ".join(filter(None, parts)))))
     screen(text, field="prompt", denied=denied)
-    medium = catalogue().text("style", config.style)
-    return PromptText(
-        positive=" ".join(filter(None, (medium, f"{_trigger(trigger, denied)}," if trigger else "", text))),
-        negative=negative_prompt(rating),
-    )
+    return PromptText(positive=text, negative=negative_prompt(rating))
 
 
 def build_caption(
@@ -105,7 +102,9 @@ def build_caption(
         *_place(shot.scene, shot.environment),
         _lighting(shot, shot.scene, None),
     ]
-    return ", ".join(parts)
+    text = ", ".join(parts)
+    screen(text, field="caption", denied=denied)
+    return text
 
 
 def negative_prompt(rating: str) -> str:
@@ -211,9 +210,9 @@ def _trigger(trigger: str, denied: DenyList | None) -> str:
         raise InputError(
             "a trigger is one word.",
             field="trigger",
-            way_out="Use 3 to 32 letters, digits, '_' and '-', starting with a letter.",
+            way_out="Use 3 to 32 letters, '_' and '-', starting with a letter.",
         )
-    screen(re.sub(r"\d+", " ", trigger), field="trigger", denied=denied)
+    screen(trigger, field="trigger", denied=denied)
     return trigger
 
 

@@ -162,6 +162,13 @@ class Registry(FaceRows, SafetyRows, StandingRows):
             row = db.execute(query.limit(1)).mappings().first()
         return Selection(**row) if row else None
 
+    def selections(self, character: str, image_sha256: str) -> list[Selection]:
+        """Every time that this very picture was picked, oldest first."""
+        c = t.selections.c
+        query = sa.select(t.selections).where(c.character == character, c.image_sha256 == image_sha256).order_by(c.id)
+        with reading(self.engine) as db:
+            return [Selection(**row) for row in db.execute(query).mappings()]
+
     # ---- requests and plans
 
     def request(self, request_id: str) -> Request | None:
@@ -349,6 +356,13 @@ class Registry(FaceRows, SafetyRows, StandingRows):
             rows = db.execute(query.where(where).order_by(t.manifests.c.at, t.manifests.c.sha256))
             return [Named(*row[:4], Picture(*row[4:])) for row in rows]
 
+    def begun(self, sha256: str) -> list[str]:
+        """The stored pictures whose sha256 begins so, two at most; those that a manifest names."""
+        c = t.images.c.sha256
+        query = sa.select(c).distinct().where(c >= sha256, c <= sha256 + "g").order_by(c).limit(2)  # g: after any hex
+        with reading(self.engine) as db:
+            return list(db.execute(query).scalars())
+
     def judge(
         self,
         asset: str,
@@ -401,6 +415,14 @@ class Registry(FaceRows, SafetyRows, StandingRows):
         )
         with reading(self.engine) as db:
             return [Gate(*row) for row in db.execute(query.order_by(c.claim))]
+
+    def signed_since(self) -> float | None:
+        """When a set with signed pictures was first judged; None where none ever was."""
+        c = t.gates.c
+        query = sa.select(sa.func.min(c.at)).where(c.claim == "provenance", c.numbers["signed"].as_integer() > 0)
+        with reading(self.engine) as db:
+            found: float | None = db.execute(query).scalar_one_or_none()
+        return found
 
     # ---- events
 

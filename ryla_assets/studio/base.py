@@ -14,16 +14,16 @@ from ryla_assets.registry.records import Character, Selection
 from ryla_assets.studio import texts
 from ryla_assets.studio.faces import faces_of
 from ryla_assets.studio.lineage import own_picture
+from ryla_assets.studio.paid import active
 from ryla_assets.studio.plans import REROLLS, Frame, PlannedJob, alike, frame, image_job, plan_once, take_for
 from ryla_assets.studio.rendering import render
 from ryla_assets.studio.reroll import Verdict, drawing_of, reroll
+from ryla_assets.studio.review import ADULT_APPEARANCE, POLICY, UNREVIEWED, check_reviewer, is_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.base_image import base_image
 from workflows.requests import ImageRequest
 
 STAGE = "base_images"
-ADULT_APPEARANCE = "adult appearance"  # what a person reviews by picking
-UNREVIEWED = "picked by policy, no person reviewed its adult appearance"
 
 
 def make_base_images(studio: Studio, character: str, *, new_take: bool = False) -> ImageSet:
@@ -56,9 +56,12 @@ def pick(
     """Record which option the character becomes: the reviewed, adult-looking base image of everything after.
 
     Picking is the recorded review: the person says that whom they see looks adult. `review` None: no person looked.
-    Raises InputError (no such option) and TooEarly / NotAccepted (inactive, or no accepted base images to pick from).
+    Raises InputError (no such option, a review by nobody) and TooEarly / NotAccepted (inactive, or no accepted base
+    images to pick from).
     """
     active(studio, character)
+    if review is not None:
+        check_reviewer(who)
     base = studio.accepted(STAGE, character)
     if not isinstance(base, ImageSet):
         raise TooEarly(f"{character} has no base images yet.", way_out="Materialize base_images first.")
@@ -120,7 +123,7 @@ def selected_base_image(
         selection = pick(studio, character, option=option, who=who, why="picked in the run's config")
     elif policy == "best_score" and (selection is None or selection.manifest_sha256 != name_of(base)):
         number, why = best_option(studio, character)
-        selection = pick(studio, character, option=number, who="policy:best_score", why=why, review=None)
+        selection = pick(studio, character, option=number, who=f"{POLICY}best_score", why=why, review=None)
     if selection is None:
         studio.caller.tell(f"No base image of {character} is selected yet: ryla characters select {character} OPTION")
         return None
@@ -136,7 +139,7 @@ def selected_base_image(
             way_out=f"Pick again: ryla characters select {character} OPTION",
         )
     own_picture(studio, images[0], character)
-    reviewed = f"reviewed: {selection.review}" if selection.review else UNREVIEWED
+    reviewed = f"reviewed: {selection.review}" if is_review(selection) else UNREVIEWED
     return chosen.model_copy(
         update={
             "asset": "selected_base_image",
@@ -147,19 +150,6 @@ def selected_base_image(
             "timing": Timing(),  # a pick makes nothing: its picture is on the bill of base_images
         }
     )
-
-
-def active(studio: Studio, character: str) -> Character:
-    """The character, if it may spend. Raises TooEarly while it is inactive."""
-    found = studio.registry.character(character)
-    if not found.active or found.retired:
-        raise TooEarly(
-            f"{character} is not active, so nothing is spent on it.",
-            field="character",
-            value=character,
-            way_out=f"ryla characters activate {character}",
-        )
-    return found
 
 
 def _plan(

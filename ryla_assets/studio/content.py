@@ -19,8 +19,8 @@ from ryla_assets.domain.shots import CONTENT_COUNTS, content_shots
 from ryla_assets.domain.wrong_values import WrongValue, shown, unknown_field, wrong_value
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio import texts
-from ryla_assets.studio.base import active
 from ryla_assets.studio.lineage import own_picture
+from ryla_assets.studio.paid import active
 from ryla_assets.studio.plans import (
     REROLLS,
     Frame,
@@ -34,6 +34,7 @@ from ryla_assets.studio.plans import (
 )
 from ryla_assets.studio.rendering import render
 from ryla_assets.studio.reroll import Verdict, drawing_of, reroll
+from ryla_assets.studio.review import demand_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.face_swap import IDENTITY_WEIGHT, START_AT, face_swap
 from workflows.lora_generation import LORA_STRENGTH, lora_generation
@@ -147,6 +148,7 @@ def generate(studio: Studio, request: Request) -> ImageSet:
     if not isinstance(base, ImageSet):
         raise InputError(f"{who.id} has no selected base image.", field="selected_base_image")
     own_picture(studio, base.images[0], who.id)
+    demand_review(studio, base)
     way = _route(studio, who, wanted, lora=lora, planning=True)
     if request.plan is None:
         _check_scorable(studio, wanted)  # the size may be another one since it was asked for

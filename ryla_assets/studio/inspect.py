@@ -1,8 +1,9 @@
 """What is known of a file from anywhere: ours or not, intact or not, and how it was made.
 
-The answer rests on two hashes, of the stored bytes and of the decoded pixels. What the file says of itself (XMP mark,
-content credentials, the name of its original) is reported as its claim; it finds the original of a damaged file and
-never proves anything. Input is hostile: any bytes get an answer, none an error.
+The answer rests on two hashes, of the stored bytes and of the decoded pixels. Pixels alone do not say what a viewer
+shows: a file that has more frames, transparency, an orientation or colours of its own is not vouched for. What the file
+says of itself (XMP mark, content credentials, the name of its original) is reported as its claim; it finds the original
+of a damaged file and never proves anything. Input is hostile: any bytes get an answer, none an error.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Inspection:
     height: int = 0
     mark: str = ""  # IPTC DigitalSourceType; empty: none
     tool: str = ""
-    texts: tuple[str, ...] = ()  # what else travels in it; ours carry nothing
+    texts: tuple[str, ...] = ()  # what else travels in it, what changes its looks first; ours carry nothing
     credentials: Credentials = field(default_factory=lambda: Credentials("absent", ""))
     looks_alike: bool | None = None
     origin: Origin | None = None
@@ -121,7 +122,7 @@ def inspect(studio: Studio, data: bytes, *, file: str) -> Inspection:
         "credentials": content_credentials.read(data, anchors=signer.anchors if signer else ""),
         **_readable(data),
     }
-    problem = told.pop("problem", "")
+    problem, alters = told.pop("problem", ""), told.pop("alters", ())
     index_old(studio)
     exact = studio.registry.named(sha256=sha256)
     same = exact or _by_pixels(studio, told.get("pixels_sha256", ""))
@@ -130,17 +131,18 @@ def inspect(studio: Studio, data: bytes, *, file: str) -> Inspection:
     verdict: Verdict = "unreadable" if problem else "foreign"
     if stored:
         verdict = "intact"
-    elif same:
+    elif same and not alters:
         verdict = "re-saved"
     elif known:
         verdict = "changed"
-    alike = _looks_alike(studio, data, known[0]) if verdict == "changed" and not problem else None
+    compares = verdict == "changed" and not problem and not alters
+    alike = _looks_alike(studio, data, known[0]) if compares else None
     return Inspection(
         file=file,
         verdict=verdict,
         ours=_OURS[verdict],
         intact=verdict == "intact",
-        reason=_reason(verdict, problem, alike=alike, unpublished=stored and not exact),
+        reason=_reason(verdict, problem, alters if same else (), alike=alike, unpublished=stored and not exact),
         looks_alike=alike,
         bytes=len(data),
         sha256=sha256,
@@ -154,9 +156,10 @@ def _readable(data: bytes) -> dict[str, Any]:
     try:
         seen = images.describe(data)
     except images.ImageRejected as error:
-        return {"problem": error.message, "pixels_sha256": _pixels(images.salvaged(data))}
+        return {"problem": error.message, **_salvaged(images.salvaged(data))}
     return {
         "pixels_sha256": _pixels(data),
+        "alters": seen.alters,
         "format": seen.format,
         "width": seen.width,
         "height": seen.height,
@@ -164,6 +167,14 @@ def _readable(data: bytes) -> dict[str, Any]:
         "tool": seen.tool,
         "texts": seen.texts,
     }
+
+
+def _salvaged(data: bytes) -> dict[str, Any]:
+    try:
+        alters = images.describe(data).alters
+        return {"pixels_sha256": _pixels(data), "alters": alters, "texts": alters}
+    except images.ImageRejected:
+        return {}
 
 
 def _pixels(data: bytes) -> str:
@@ -187,9 +198,11 @@ def _looks_alike(studio: Studio, data: bytes, named: Named) -> bool | None:
     return compare(images.decode(data).resize(size), original.resize(size)).verdict != "different"
 
 
-def _reason(verdict: Verdict, problem: str, *, alike: bool | None, unpublished: bool) -> str:
+def _reason(verdict: Verdict, problem: str, alters: tuple[str, ...], *, alike: bool | None, unpublished: bool) -> str:
     reason = _REASONS[verdict]
-    if verdict == "changed" and problem:
+    if verdict == "changed" and alters:
+        reason = f"it has the pixels of a picture of ours, and shows something else by its {', '.join(alters)}"
+    elif verdict == "changed" and problem:
         reason = "it names a picture of ours as its original, and cannot be read: damaged, or cut off"
     if alike is not None:
         reason += "; it looks like its original" if alike else "; it does not look like it"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from resources import content_credentials, images
+from resources import images
 from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain import targets
 from ryla_assets.domain.errors import TooEarly
@@ -19,6 +19,7 @@ from ryla_assets.registry.records import Gate
 from ryla_assets.studio import likeness
 from ryla_assets.studio.judgement import Judgement, judgement
 from ryla_assets.studio.lora import MIN_DATASET
+from ryla_assets.studio.provenance import provenance
 from ryla_assets.studio.quality import look_at, plotted, rows
 from ryla_assets.studio.rating import rating
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
@@ -89,37 +90,6 @@ def integrity(studio: Studio, manifest: ImageSet) -> Judgement:
     good = f"{len(manifest.images)} of {wanted} pictures are there and intact"
     numbers = {"images": len(manifest.images), "faults": len(faults)}
     return judgement(manifest, "integrity", not faults, "; ".join(faults) or good, numbers)
-
-
-def provenance(studio: Studio, manifest: ImageSet) -> Judgement:
-    """Every stored picture carries the mark of its making: procedural, or by a trained model.
-
-    Content credentials say the same and are whole, where a picture has them. Where it has none though a certificate is
-    set, that is told and no fault: it was made before, and what is paid for is adopted as it is.
-    """
-    wanted = "algorithmicMedia" if manifest.render_domain == "preview" else "trainedAlgorithmicMedia"
-    faults = []
-    marked = signed = 0
-    for record in manifest.images:
-        try:
-            data = studio.store.get("images", record.sha256)
-        except (ObjectMissing, ObjectCorrupt) as error:
-            faults.append(f"{record.shot}: {error}")
-            continue
-        found = images.read_mark(data)
-        marked += found == wanted
-        if found != wanted:
-            faults.append(f"{record.shot}: marked {found or 'not at all'}, {wanted} is due")
-        credentials = content_credentials.read(data)
-        signed += credentials.state in ("untrusted", "trusted") and credentials.source == wanted
-        if credentials.state == "invalid":
-            faults.append(f"{record.shot}: content credentials: {credentials.reason}")
-        elif credentials.source not in ("", wanted):
-            faults.append(f"{record.shot}: signed as {credentials.source}, {wanted} is due")
-    count = len(manifest.images)
-    reason = "; ".join(faults) or f"all {count} pictures carry DigitalSourceType {wanted}; {signed} are signed"
-    numbers = {"marked": marked, "signed": signed}
-    return judgement(manifest, "provenance", not faults, reason, numbers)
 
 
 def quality(studio: Studio, manifest: ImageSet) -> Judgement:

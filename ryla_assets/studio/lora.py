@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from resources.gpu.job import InputFile, Job, OutputSpec
 from ryla_assets.domain.errors import Refused
 from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, TrainingTicket
 from ryla_assets.domain.shots import BASE_SHOTS, Shot, sheet_shots
-from ryla_assets.studio import texts
-from ryla_assets.studio.base import active
+from ryla_assets.studio import paid, texts
 from ryla_assets.studio.faces import original_of, reference_template, score_image
 from ryla_assets.studio.lineage import own_captions, own_picture
+from ryla_assets.studio.paid import active
 from ryla_assets.studio.plans import PlannedJob, plan_once, short, take_for
 from ryla_assets.studio.rendering import timing
 from ryla_assets.studio.studio import Studio, name_of
@@ -96,7 +97,8 @@ def start_training(studio: Studio, dataset: LoraDataset, *, new_take: bool = Fal
     body = {"dataset": dataset.data_hash, "base_model": dataset.base_model, "steps": STEPS, "rank": RANK}
     request = take_for(studio, who.id, "lora_training", body, new_take=new_take)
     plan = plan_once(studio, request, lambda: [PlannedJob(_job(dataset, request.take), {})])
-    started = studio.runner.submit(plan[0].job, run_id=studio.caller.run_id or None)
+    said = {file: {"prompt": caption} for file, caption in _captions(dataset).items()}
+    started = paid.submit(studio, replace(plan[0], records=said))
     if isinstance(started, JobResult):
         studio.caller.tell("This dataset was trained earlier: its result is adopted, nothing was sent.")
     elif studio.registry.character(who.id).lora_status != "ready":
@@ -135,7 +137,7 @@ def take_weights(studio: Studio, ticket: TrainingTicket) -> LoraArtifact | None:
             )
         studio.caller.tell(f"The training of {ticket.character} is still {last[0].state if last else 'unknown'}.")
         return None
-    [result] = studio.runner.run([row.job], run_id=studio.caller.run_id or None)  # adopts: nothing is sent
+    [result] = paid.run(studio, [PlannedJob(row.job, {})])  # adopts: nothing is sent unless its file was lost
     output = result.outputs[0]
     return LoraArtifact(
         character=ticket.character,
@@ -179,9 +181,14 @@ def _sources(studio: Studio, dataset: LoraDataset) -> list[ImageSet]:
     return [one for one in map(studio.manifest, dataset.parents) if isinstance(one, ImageSet)]
 
 
+def _captions(dataset: LoraDataset) -> dict[str, str]:
+    """File name on the worker -> caption, in the dataset's order."""
+    return {f"{number:02d}-{image.shot}.png": image.caption for number, image in enumerate(dataset.images)}
+
+
 def _job(dataset: LoraDataset, take: int) -> Job:
     name = f"{dataset.character}-{dataset.base_model}-{take}"
-    files = [f"{number:02d}-{image.shot}.png" for number, image in enumerate(dataset.images)]
+    captions = _captions(dataset)
     return Job(
         kind="training",
         request={
@@ -190,13 +197,13 @@ def _job(dataset: LoraDataset, take: int) -> Job:
             "steps": STEPS,
             "rank": RANK,
             "take": take,
-            "captions": {file: image.caption for file, image in zip(files, dataset.images, strict=True)},
+            "captions": captions,
             "dataset": short(dataset.data_hash),
         },
         outputs=(OutputSpec(name, "lora"),),
         inputs=tuple(
             InputFile("dataset", file, "images", image.sha256)
-            for file, image in zip(files, dataset.images, strict=True)
+            for file, image in zip(captions, dataset.images, strict=True)
         ),
         label=f"{dataset.character}/lora_training/{take}",
         owner=dataset.character,

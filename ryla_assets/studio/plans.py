@@ -17,13 +17,13 @@ from resources.gpu.backend import Backend
 from resources.gpu.job import InputFile, Job, OutputSpec
 from ryla_assets.domain.costs import Capacity
 from ryla_assets.domain.costs import plan as best_plan
-from ryla_assets.domain.errors import TooEarly
+from ryla_assets.domain.errors import Refused, TooEarly
 from ryla_assets.domain.redraw import PLAIN, Drawing
 from ryla_assets.domain.seeds import seed
 from ryla_assets.domain.shots import Shot
 from ryla_assets.prompts.build import PromptText
 from ryla_assets.registry.records import Request
-from ryla_assets.studio.lineage import own_inputs
+from ryla_assets.studio.lineage import named_by_content
 from ryla_assets.studio.studio import Studio
 from workflows.precision import LOADER, in_fp32
 from workflows.versions import WORKFLOW_VERSIONS
@@ -58,6 +58,17 @@ class PlannedJob:
         """JSON form, as the request's row holds it."""
         return {"job": self.job.as_dict(), "records": self.records}
 
+    @property
+    def said(self) -> dict[str, str]:
+        """The words that the records give to each picture, by its name in the job."""
+        return {name: record["prompt"] for name, record in self.records.items()}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every picture has its record, and every record its picture; a training makes no pictures."""
+        pictures = {spec.name for spec in self.job.outputs if spec.media == "image"}
+        return pictures == set(self.records)
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PlannedJob:
         """Read back what `as_dict` wrote."""
@@ -69,13 +80,18 @@ def plan_once(
 ) -> list[PlannedJob]:
     """The request's plan: read if it was written, else made by `make` and written.
 
-    Raises Refused where a job of it looks at anything but the character's own pictures.
+    Raises Refused for one that is no plan of this request; what its jobs may do is asked where they are run (`paid`).
     """
     plan = request.plan
     if plan is None:
         plan = studio.registry.plan(request.id, [planned.as_dict() for planned in make()], route=route)
-    planned = [PlannedJob.from_dict(entry) for entry in plan]
-    own_inputs(studio, [one.job for one in planned], request.character)
+    try:
+        planned = [PlannedJob.from_dict(entry) for entry in plan]
+        theirs = [one.job.label for one in planned if one.job.owner != request.character or not one.is_whole]
+    except (KeyError, TypeError) as error:
+        raise _no_plan(request, f"it cannot be read ({type(error).__name__})") from error
+    if theirs:
+        raise _no_plan(request, f"{theirs[0]} is for somebody else, or its records are not those of its pictures")
     return planned
 
 
@@ -204,13 +220,22 @@ def spread(frames: Sequence[Frame], backend: Backend) -> list[list[Frame]]:
 
 
 def input_image(folder_kind: str, sha256: str) -> InputFile:
-    """A stored picture as LoadImage reads it: named by its content, so that no upload meets another's name."""
-    return InputFile("input", f"{sha256[:32]}.png", folder_kind, sha256)
+    """A stored picture as LoadImage reads it."""
+    return InputFile("input", named_by_content(sha256), folder_kind, sha256)
 
 
 def drawn_input(studio: Studio, data: bytes) -> InputFile:
     """A picture of our own making (a pose skeleton), stored like any other input."""
     return input_image("inputs", studio.store.put("inputs", data))
+
+
+def _no_plan(request: Request, why: str) -> Refused:
+    return Refused(
+        f"the plan of {request.id} was changed since it was made: {why}.",
+        field="plan",
+        value=request.id,
+        way_out="Nothing was sent. Ask anew, or make a new take.",
+    )
 
 
 def short(text: str) -> str:

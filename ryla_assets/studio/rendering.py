@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.gpu.errors import OutputRejected
 from ryla_assets.domain.images import ImageRecord, Timing
+from ryla_assets.studio import paid
 from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
 
@@ -20,9 +21,7 @@ def render(studio: Studio, plan: Sequence[PlannedJob]) -> tuple[list[ImageRecord
     A picture that was refused when it arrived is among them, with its reason (`refused`): it is an answer too, and its
     job is not paid again.
     """
-    answers = studio.runner.answers(
-        [planned.job for planned in plan], run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress
-    )
+    answers = paid.answers(studio, plan)
     results = [answer for answer in answers if not isinstance(answer, OutputRejected)]
     adopted = sum(result.adopted for result in results)
     if adopted:

@@ -1,19 +1,21 @@
 """Reproduction: a picture's recorded job runs once more, and how far the new picture is from the old one is measured.
 
 Belongs here: finding the recorded job, running it anew, the measures. What counts as close is `resources.compare`'s. It
-is a job like any other: its inputs are asked for by the lineage rule, its money is reserved, booked on the character
-and bounded by the budgets. What comes out is kept in the ledger and the store; no manifest names it, so it replaces
-nothing.
+is a job like any other and goes through the same door (`paid`): its character is active, its rating allowed, its words
+and its files are asked for again, by the rules of today. Its money is booked on the character and bounded by the
+budgets. What comes out is kept in the ledger and the store; no manifest names it, so it replaces nothing.
 
 The recorded job itself would be adopted, not run: the ledger has its result. The file prefix is part of a graph and
-changes no pixel, so a fresh one makes it another job. The whole graph runs, with all its pictures: that is what was
-recorded. A ComfyUI server that drew the very same pictures just before may repeat them from its memory; restart it
-where that matters.
+changes no pixel, so a fresh one makes it another job: it names the server and counts. The count goes on where the last
+reproduction has its result, so each call draws anew, and a call that was killed is taken up by the next one instead of
+being paid for twice. The whole graph runs, with all its pictures: that is what was recorded. A ComfyUI server that drew
+the very same pictures just before may repeat them from its memory; restart it where that matters.
 """
 
 from __future__ import annotations
 
-import uuid
+import hashlib
+import itertools
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +27,9 @@ from ryla_assets.domain.errors import InputError, Refused
 from ryla_assets.domain.identity import distance
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.registry.records import Named
-from ryla_assets.studio.lineage import index_old, own_inputs
+from ryla_assets.studio import paid
+from ryla_assets.studio.lineage import index_old
+from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from resources.gpu.ledger import JobRow
 
 Verdict = Literal["equal", "close", "different"]
+_SHORTEST, _WHOLE = 12, 64  # characters of a sha256: what tables show, and all of it
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,11 @@ class Reproduction:
 
 
 def reproduce(studio: Studio, sha256: str, *, backend: Backend | None = None) -> Reproduction:
-    """Run the job of the stored picture `sha256` (its first 16 characters will do) again, and compare.
+    """Run the job of the stored picture `sha256` (its first 12 characters will do) again, and compare.
 
     On `backend`, else on that of the settings, which must be of the recorded kind. A preview is reproduced if every
     pixel is equal, a model's picture if it is close as `resources.compare` has it. Raises InputError for a picture that
-    is not ours or whose job, inputs or original are gone, Refused by the lineage rule, and GpuError as any job.
+    is not ours or whose job, inputs or original are gone; Refused, TooEarly, UnsafeText and GpuError as any job.
     """
     named, manifest, record = _found(studio, sha256)
     row = studio.runner.ledger.job(record.job)
@@ -84,13 +89,11 @@ def reproduce(studio: Studio, sha256: str, *, backend: Backend | None = None) ->
         )
     runs_on = _backend(studio, manifest, backend)
     original = _original(studio, record)
-    own_inputs(studio, [row.job], named.character)
-    _check_inputs(studio, row.job)
-    job, name = _again(row, record)
+    _check_recorded(studio, row, named.character)
+    planned, name = _again(studio, row, manifest, record, runs_on)
+    job = planned.job
     studio.caller.tell(f"{len(job.outputs)} pictures on {runs_on.name} {runs_on.endpoint}: {job.label}")
-    result = _runner(studio, runs_on).run(
-        [job], run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress
-    )[0]
+    [result] = paid.run(studio, [planned], backend=runs_on)
     output = next(output for output in result.outputs if output["name"] == name)
     again = images.decode(studio.store.get("images", output["sha256"]))
     found = compare(original, again)
@@ -121,19 +124,23 @@ def reproduce(studio: Studio, sha256: str, *, backend: Backend | None = None) ->
 
 def _found(studio: Studio, sha256: str) -> tuple[Named, ImageSet, ImageRecord]:
     """The first manifest that names the picture, and its record there."""
-    whole = studio.store.find("images", sha256) if 16 <= len(sha256) < 64 else sha256
     index_old(studio)
-    for named in studio.registry.named(sha256=whole) if whole and len(whole) == 64 else ():
+    found = studio.registry.begun(sha256) if _SHORTEST <= len(sha256) <= _WHOLE else []
+    if len(found) > 1:
+        raise InputError(
+            f"{len(found)} pictures begin so.", field="SHA", value=sha256, way_out="Give more of its characters."
+        )
+    for named in studio.registry.named(sha256=found[0]) if found else ():
         manifest = studio.manifest(named.manifest_sha256)
         records = (*manifest.images, *manifest.rejected) if isinstance(manifest, ImageSet) else ()
         for record in records:
-            if record.sha256 == whole and isinstance(manifest, ImageSet):
+            if record.sha256 == found[0] and isinstance(manifest, ImageSet):
                 return named, manifest, record
     raise InputError(
         "no manifest here names a picture of that sha256.",
         field="SHA",
-        value=sha256[:64],
-        way_out="Give the sha256 of stored bytes, 16 characters or more: ryla images inspect FILE tells it.",
+        value=sha256[:_WHOLE],
+        way_out=f"Give the sha256 of stored bytes, {_SHORTEST} characters or more: ryla images inspect FILE tells it.",
     )
 
 
@@ -168,9 +175,15 @@ def _original(studio: Studio, record: ImageRecord) -> Image:
     return original
 
 
-def _check_inputs(studio: Studio, job: Job) -> None:
-    """Before anything is paid: every file that the job reads is still stored."""
-    for file in job.inputs:
+def _check_recorded(studio: Studio, row: JobRow, character: str) -> None:
+    """Before anything is paid: the job is of the picture's character, and every file that it reads is still stored."""
+    if row.job.owner != character:
+        raise Refused(
+            f"its recorded job is for {row.job.owner or 'nobody'}, the picture is of {character}.",
+            field="SHA",
+            value=row.fingerprint[:12],
+        )
+    for file in row.job.inputs:
         if not studio.store.has(file.kind, file.sha256):
             raise InputError(
                 f"the job reads {file.kind} object {file.sha256[:12]}, which is not in the store any more.",
@@ -180,34 +193,41 @@ def _check_inputs(studio: Studio, job: Job) -> None:
             )
 
 
-def _again(row: JobRow, record: ImageRecord) -> tuple[Job, str]:
-    """The recorded job under fresh names, and the picture's name in it. Raises InputError."""
-    outputs = row.result or []
-    same = [output["name"] for output in outputs if output.get("pixels_sha256") == record.pixels_sha256]
-    if row.job.kind != "image" or not same:
+def _again(
+    studio: Studio, row: JobRow, manifest: ImageSet, record: ImageRecord, backend: Backend
+) -> tuple[PlannedJob, str]:
+    """The recorded job under fresh names, and the picture's name in it. Raises InputError, and as `paid.admit`."""
+    names = {output.get("pixels_sha256"): str(output["name"]) for output in row.result or []}
+    if record.pixels_sha256 not in names:
         raise InputError("its job made something else.", field="SHA", value=record.sha256[:12])
-    folder = f"again-{uuid.uuid4().hex[:8]}"
-    names = {spec.name: f"{folder}/{spec.name}" for spec in row.job.outputs}
-    graph = {node: {**body, "inputs": _renamed(body["inputs"], names)} for node, body in row.job.request.items()}
-    job = replace(
-        row.job,
-        request=graph,
-        outputs=tuple(replace(spec, name=names[spec.name]) for spec in row.job.outputs),
-        label=f"reproduction of {record.sha256[:12]} ({row.job.label})",
-    )
-    return job, names[same[0]]
+    records = {
+        names[one.pixels_sha256]: {"prompt": one.prompt}
+        for one in (*manifest.images, *manifest.rejected)
+        if one.job == row.fingerprint and one.pixels_sha256 in names
+    }
+    paid.admit(studio, PlannedJob(row.job, records), backend)  # before it is touched: a row may hold anything
+    server = hashlib.sha256(f"{backend.name} {backend.endpoint}".encode()).hexdigest()[:8]
+    for number in itertools.count(1):
+        folder = f"again-{server}-{number}"
+        job = _moved(row.job, folder)
+        known = studio.runner.ledger.job(job.fingerprint(backend.profile(job)))
+        if known is None or known.result is None:
+            break
+    job = replace(job, label=f"reproduction of {record.sha256[:12]} ({row.job.label})")
+    moved = {f"{folder}/{name}": said for name, said in records.items()}
+    return PlannedJob(job, moved), f"{folder}/{names[record.pixels_sha256]}"
+
+
+def _moved(job: Job, folder: str) -> Job:
+    """The job with each of its pictures in that folder."""
+    names = {spec.name: f"{folder}/{spec.name}" for spec in job.outputs}
+    graph = {node: {**body, "inputs": _renamed(body["inputs"], names)} for node, body in job.request.items()}
+    return replace(job, request=graph, outputs=tuple(replace(spec, name=names[spec.name]) for spec in job.outputs))
 
 
 def _renamed(inputs: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     prefix = inputs.get("filename_prefix")
     return {**inputs, "filename_prefix": names[prefix]} if prefix in names else inputs
-
-
-def _runner(studio: Studio, backend: Backend) -> Any:
-    from resources.gpu.runner import Runner
-
-    own = studio.runner
-    return Runner(own.ledger, backend, studio.store, own.budgets, policy=own.policy, signer=own.signer)
 
 
 def _largest_step(a: Image, b: Image) -> int | None:

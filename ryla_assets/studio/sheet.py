@@ -11,9 +11,9 @@ from ryla_assets.domain.redraw import Drawing
 from ryla_assets.domain.shots import sheet_shots
 from ryla_assets.registry.records import Character, Request
 from ryla_assets.studio import texts
-from ryla_assets.studio.base import active
 from ryla_assets.studio.faces import reference_template
 from ryla_assets.studio.lineage import own_picture
+from ryla_assets.studio.paid import active
 from ryla_assets.studio.plans import (
     IDENTITY_WEIGHT,
     REROLLS,
@@ -30,6 +30,7 @@ from ryla_assets.studio.plans import (
 )
 from ryla_assets.studio.rendering import render
 from ryla_assets.studio.reroll import Verdict, drawing_of, reroll
+from ryla_assets.studio.review import demand_review
 from ryla_assets.studio.studio import Studio, name_of
 from workflows.character_sheet import SheetImage, character_sheet
 from workflows.poses.picture import pose_picture
@@ -54,6 +55,7 @@ def make_sheet(
             way_out=f"Leave it at {IDENTITY_WEIGHT}.",
         )
     own_picture(studio, base.images[0], who.id)
+    demand_review(studio, base)
     _check_reference(studio, base)
     reference = base.images[0]
     body = {"reference": reference.sha256, "identity_weight": identity_weight, "count": studio.settings.sheet_images}

@@ -1,8 +1,8 @@
 """Visual parity: one fixed set of prompts drawn on two backends, and how far the pictures are apart.
 
 Belongs here: the prompts, running them on both sides, one row a picture. What counts as close is `resources.compare`'s;
-who is in a picture is not asked. Both sides go through the runner, so their money, their adoption and their gates are
-those of any other job (label and owner say "parity").
+who is in a picture is not asked. Both sides go through the one door to paid work, so their words, their money and
+their adoption are those of any other job (label and owner say "parity").
 
 Two servers with the same model files share a profile, and so would share fingerprints: the second side would adopt the
 first one's pictures and prove nothing. The file prefix is part of a graph and changes no pixel, so it carries the side,
@@ -22,7 +22,10 @@ from resources.compare import compare, side_by_side
 from resources.gpu.job import Job, OutputSpec
 from resources.images import SourceType, decode, mark
 from ryla_assets.domain.errors import InputError
+from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE
 from ryla_assets.settings import MODEL_IMAGE_PX
+from ryla_assets.studio import paid
+from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio
 from workflows.base_image import base_image
 from workflows.base_models import BaseModelName
@@ -45,8 +48,11 @@ class FixedPrompt:
     prompt: str
 
 
-PORTRAIT = "photo of a 34 year old woman, head and shoulders, green eyes, plain grey background, soft window light"
-SCENE = "photo of a 45 year old man in a grey coat, full body, standing in a park, overcast daylight"
+PORTRAIT = (
+    "photo of a 34-year-old adult woman, head and shoulders, green eyes, plain grey background, soft window light"
+)
+SCENE = "photo of a 45-year-old adult man in a grey coat, full body, standing in a park, overcast daylight"
+NEGATIVE = f"{MINOR_SAFETY_NEGATIVE}, blurry, deformed"
 FIXED_PROMPTS: tuple[FixedPrompt, ...] = (
     FixedPrompt("flux-dev-portrait", "flux-dev", 1001, PORTRAIT),
     FixedPrompt("flux-dev-scene", "flux-dev", 1002, SCENE),
@@ -139,16 +145,12 @@ def _drawn(
     studio: Studio, backend: Backend, side: str, *, size: int, take: int, base_models: Sequence[str]
 ) -> dict[str, tuple[str, bool]]:
     """Prompt name -> (stored picture's sha256, whether it was adopted), in the order of FIXED_PROMPTS."""
-    from resources.gpu.runner import Runner
-
-    own = studio.runner
-    runner = Runner(own.ledger, backend, studio.store, own.budgets, policy=own.policy, signer=own.signer)
     address = hashlib.sha256(f"{backend.name} {backend.endpoint}".encode()).hexdigest()[:12]
     folder = f"parity-{side}/{address}/take-{take}"
     wanted = [name for name in BASE_MODELS if name in base_models]
     jobs = [_job(name, folder, size, f"parity {side}: {name} on {backend.name} {backend.endpoint}") for name in wanted]
     studio.caller.tell(f"{side}: {len(jobs)} graphs on {backend.name} {backend.endpoint}")
-    results = runner.run(jobs, run_id=studio.caller.run_id or None, on_progress=studio.caller.on_progress)
+    results = paid.run_unowned(studio, jobs, backend=backend)
     return {
         output["name"].removeprefix(f"{folder}/"): (output["sha256"], result.adopted)
         for result in results
@@ -156,12 +158,13 @@ def _drawn(
     }
 
 
-def _job(base_model: str, folder: str, size: int, label: str) -> Job:
+def _job(base_model: str, folder: str, size: int, label: str) -> PlannedJob:
     """All pictures of one base model as one graph: its files are loaded once."""
     prompts = [prompt for prompt in FIXED_PROMPTS if prompt.base_model == base_model]
-    images = [ImageRequest(f"{folder}/{p.name}", p.prompt, "", p.seed, size, size) for p in prompts]
+    images = [ImageRequest(f"{folder}/{p.name}", p.prompt, NEGATIVE, p.seed, size, size) for p in prompts]
     outputs = tuple(OutputSpec(image.prefix, "image", size, size) for image in images)
-    return Job("image", base_image(prompts[0].base_model, images), outputs, label=label, owner=OWNER)
+    job = Job("image", base_image(prompts[0].base_model, images), outputs, label=label, owner=OWNER)
+    return PlannedJob(job, {image.prefix: {"prompt": image.prompt} for image in images})
 
 
 def _source(backend: Backend) -> SourceType:

@@ -7,6 +7,7 @@ effects already. One query an event, so a tick stays O(new).
 from __future__ import annotations
 
 from ryla_assets.domain.images import ImageSet, TrainingTicket
+from ryla_assets.studio.review import is_review
 from ryla_assets.studio.studio import Studio
 
 
@@ -26,9 +27,11 @@ def wants_pick(studio: Studio, character: str, manifest_sha256: str) -> bool:
 def wants_sheet(studio: Studio, character: str) -> bool:
     """True unless the current sheet, accepted or refused, was drawn from the current pick.
 
-    A refused sheet is made anew on purpose only, never by a sensor.
+    A refused sheet is made anew on purpose only, never by a sensor; a model's base image waits for a person's review.
     """
     picked = studio.registry.selection(character)
+    if studio.render_domain == "model" and not is_review(picked):
+        return False
     sheet = studio.registry.head("character_sheet", character)
     if picked is None or sheet is None:
         return picked is not None

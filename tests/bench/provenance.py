@@ -11,7 +11,7 @@ from typing import Any
 
 from resources.content_credentials import Signer, read
 from resources.development_certificate import make_development_certificate
-from resources.images import decode, mark
+from resources.images import ImageRejected, decode, mark
 from tests.bench.row import Row, median
 
 LIMIT_MS, LIMIT_KB = 40.0, 10.0  # issue 5: marking and C2PA under 40 ms and 10 KB an image
@@ -36,6 +36,25 @@ def provenance(pictures: list[bytes], px: int) -> Iterator[Row]:
     yield Row(f"AI mark and C2PA signature, {of}", median(added_ms), "ms", LIMIT_MS, "limit", 1.0)
     yield Row(f"bytes they add, {of}", median(added_kb), "KB", LIMIT_KB, "limit", 1.0)
     yield Row(f"reading the signature, {of}", median(read_ms), "ms")
+    yield Row("refusing a 23 MB PNG of 2,000,000 empty chunks", _refusal_ms(pictures[0]), "ms", 1000.0, "limit", 1.0)
+
+
+def _refusal_ms(picture: bytes) -> float:
+    """Milliseconds until such a file is called too large; Pillow reads its chunks for half a minute."""
+    at = 33  # behind signature and header
+    data = picture[:at] + b"\0\0\0\0aaAa\x8f\x1f\x1e\x0c" * 2_000_000 + picture[at:]
+    took, answer = _timed(lambda: _reason(data), times=1)
+    if answer != "too_large":
+        raise AssertionError(answer)
+    return took
+
+
+def _reason(data: bytes) -> str:
+    try:
+        decode(data)
+    except ImageRejected as error:
+        return error.reason
+    return ""
 
 
 def _plain(image: Any) -> bytes:

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ryla_assets.domain.images import ImageSet
-from ryla_assets.instance import add_partition, materialize
+from ryla_assets.instance import add_partition, materialize, why
 from ryla_assets.studio.base import pick
 from ryla_assets.studio.plans import regenerate
 from ryla_assets.studio.studio import Studio
@@ -38,6 +38,19 @@ def test_a_pick_in_the_run_config_is_recorded_with_its_who(
     assert picked.image_sha256 == base.images[1].sha256
     assert studio.registry.character(WHO).base_image_id == base.images[1].sha256
     assert studio.is_accepted("selected_base_image", WHO)
+
+
+def test_a_pick_in_the_run_config_without_a_who_is_refused(
+    studio: Studio, make_character: object, instance: dg.DagsterInstance
+) -> None:
+    """An option is a person's review: the run fails and names the field that is missing."""
+    make_character(studio, WHO)  # type: ignore[operator]
+    assert materialize(studio, instance, ["base_images"], character=WHO).success
+    config = {"selected_base_image": {"option": 2}}
+    result = materialize(studio, instance, ["selected_base_image"], character=WHO, config=config)
+    assert not result.success
+    assert "who: a pick is the review" in why(result)
+    assert studio.registry.selection(WHO) is None
 
 
 def test_a_new_take_leaves_the_old_one_and_its_pick_alone(

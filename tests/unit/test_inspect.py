@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,12 +360,71 @@ def test_table_shows_what_people_ask(studio: Studio, tmp_path: Path) -> None:
         assert word in result.stdout
 
 
-@pytest.mark.parametrize("name", ["none.png", "", "a-folder"], ids=["missing", "empty", "folder"])
-def test_what_is_no_file_is_a_wrong_use(studio: Studio, tmp_path: Path, name: str) -> None:
-    """Exit 2, with one sentence."""
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("none.png", "does not exist"),
+        ("", "is a folder, not a file"),
+        ("a-folder", "is a folder, not a file"),
+        ("a-pipe", "is a pipe, not a file"),
+        ("a-loop", "is a loop of symbolic links"),
+        ("/dev/zero", "is a device, not a file"),
+        ("a-folder/" + "n" * 300, "cannot be read: File name too long"),
+    ],
+    ids=["missing", "empty", "folder", "pipe", "loop", "device", "too long"],
+)
+def test_what_is_no_file_is_named_with_its_reason(studio: Studio, tmp_path: Path, name: str, why: str) -> None:
+    """Exit 2, with one sentence that says which file, and what is wrong with it; a pipe keeps nobody waiting."""
     (tmp_path / "a-folder").mkdir()
+    os.mkfifo(tmp_path / "a-pipe")
+    (tmp_path / "a-loop").symlink_to("a-loop")
     result = run("images", "inspect", tmp_path / name, "--json")
-    assert (result.exit_code, json.loads(result.stdout)["error"]["field"]) == (2, "FILES")
+    [answer] = json.loads(result.stdout)
+    error = answer["error"]
+    assert (result.exit_code, error["field"]) == (2, "FILES")
+    shown = str(tmp_path / name)
+    assert error["message"].startswith(f"{shown} {why}")
+    assert error["value"] == shown
+
+
+def test_bad_file_hides_no_answer(studio: Studio, tmp_path: Path) -> None:
+    """What can be read is answered in its place, whatever stands before it; the exit code is the worst."""
+    good = tmp_path / "good.png"
+    good.write_bytes(stored(studio, made(studio, 1)))
+    words = ("images", "inspect", tmp_path / "none.png", good, tmp_path)
+    result = run(*words, "--json")
+    assert result.exit_code == 2
+    assert [one.get("verdict", one.get("error", {}).get("code")) for one in json.loads(result.stdout)] == [
+        "input", "intact", "input",
+    ]  # fmt: skip
+    told = run(*words)
+    assert told.exit_code == 2
+    assert "intact" in told.stdout
+    assert told.stderr.count("Error: FILES: ") == 2
+
+
+def test_files_are_read_one_at_a_time(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred files of 64 MiB are not held at once: each has its answer before the next one is opened."""
+    from ryla_assets import cli_images
+    from ryla_assets.studio import inspect as asked
+
+    order: list[str] = []
+    read, answer = cli_images._read, asked.inspect
+    monkeypatch.setattr(cli_images, "_read", lambda file: order.append(f"read {file.name}") or read(file))
+    monkeypatch.setattr(asked, "inspect", lambda s, data, *, file: order.append("answer") or answer(s, data, file=file))
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    run("images", "inspect", tmp_path / "a.png", tmp_path / "b.png")
+    assert order == ["read a.png", "answer", "read b.png", "answer"]
+
+
+def test_hashes_can_be_copied(studio: Studio, tmp_path: Path) -> None:
+    """Whole, on one line each: `images reproduce` and a manifest are asked for by them."""
+    manifest = made(studio, 1)
+    (tmp_path / "a.png").write_bytes(stored(studio, manifest))
+    lines = [line.split() for line in run("images", "inspect", tmp_path / "a.png").stdout.splitlines()]
+    for wanted in (manifest.images[0].sha256, manifest.images[0].job, name_of(manifest)):
+        assert any(wanted in line for line in lines), wanted
 
 
 def test_certificate_is_made_once(home: Path) -> None:

@@ -6,6 +6,7 @@ Each kind of stranger is tried at every stage that looks at a face; each is refu
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from resources.gpu import tables as ledger
 from ryla_assets.domain.errors import InputError, Refused
 from ryla_assets.domain.images import ImageRecord, ImageSet, LoraArtifact, to_json
 from ryla_assets.registry import tables
+from ryla_assets.registry.records import Request
 from ryla_assets.studio.base import make_base_images, pick, selected_base_image
 from ryla_assets.studio.content import ContentRequest, ask, generate
 from ryla_assets.studio.lineage import own_lora, own_picture
@@ -109,6 +111,17 @@ def test_result_that_was_never_accepted_is_no_origin(studio: Studio) -> None:
         own_picture(studio, record.model_copy(update={"job": "0" * 64}), MARA)
 
 
+def test_own_picture_with_another_behind_it_is_a_stranger(studio: Studio) -> None:
+    """ComfyUI loads every frame of a file: the first one being own is not enough."""
+    base = to_base(studio, MARA)
+    own = images.decode(studio.store.get("images", base.images[0].sha256))
+    out = io.BytesIO()
+    own.save(out, format="PNG", save_all=True, append_images=[images.decode(picture(*own.size, seed=77))])
+    two = base.images[0].model_copy(update={"sha256": studio.store.put("images", out.getvalue())})
+    with pytest.raises(Refused, match="shows something else than its pixels \\(frames\\)"):
+        own_picture(studio, two, MARA)
+
+
 # ---- each stage
 
 
@@ -120,13 +133,19 @@ def forged(studio: Studio, manifest: ImageSet, kind: str) -> ImageSet:
     return made
 
 
-def refused(studio: Studio, call: Callable[[], object]) -> None:
-    """The call is refused by the lineage rule, and nothing is sent."""
+def refused(studio: Studio, call: Callable[[], object], *, field: str = "lineage") -> None:
+    """The call is refused, by the lineage rule unless `field` says otherwise, and nothing is sent."""
     before = sent(studio)
     with pytest.raises(Refused) as caught:
         call()
-    assert caught.value.field == "lineage"
+    assert caught.value.field == field
     assert sent(studio) == before
+
+
+def rewrite_plan(studio: Studio, request: Request, plan: object) -> None:
+    """Write another plan into a request's row by hand."""
+    with writing(studio.registry.engine) as db:
+        db.execute(sa.update(tables.requests).where(tables.requests.c.id == request.id).values(plan=plan))
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
@@ -167,8 +186,7 @@ def test_planned_content_is_asked_again(studio: Studio, kind: str) -> None:
     for job in found.plan:
         for file in job["job"]["inputs"]:
             file["sha256"] = other.sha256
-    with writing(studio.registry.engine) as db:
-        db.execute(sa.update(tables.requests).where(tables.requests.c.id == request.id).values(plan=found.plan))
+    rewrite_plan(studio, request, found.plan)
     refused(studio, lambda: generate(studio, request))
 
 
@@ -181,9 +199,8 @@ def test_plan_for_somebody_else_is_refused(studio: Studio) -> None:
     assert found is not None
     assert found.plan is not None
     found.plan[0]["job"]["owner"] = KOFI
-    with writing(studio.registry.engine) as db:
-        db.execute(sa.update(tables.requests).where(tables.requests.c.id == request.id).values(plan=found.plan))
-    refused(studio, lambda: generate(studio, request))
+    rewrite_plan(studio, request, found.plan)
+    refused(studio, lambda: generate(studio, request), field="plan")
 
 
 @pytest.mark.parametrize("kind", ["from outside", "another character's", "other job"])

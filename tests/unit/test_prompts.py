@@ -9,11 +9,13 @@ import yaml
 
 from ryla_assets.domain.character import WizardConfig, parse_character
 from ryla_assets.domain.errors import InputError, Refused, UnsafeText
-from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE
+from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE, screen
 from ryla_assets.domain.shots import BASE_SHOTS, SHEET_SHOTS, Shot, content_shots
+from ryla_assets.prompts import build
 from ryla_assets.prompts.build import DEFAULT_LIGHTING, build_caption, build_prompt
 from ryla_assets.prompts.catalogue import LOOK, catalogue, load_catalogue
 from ryla_assets.prompts.lexicon import TRAIT_SECTIONS, lexicon
+from ryla_assets.studio.lora import trigger_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "characters").glob("*.yaml"))
 SECTION_SIZES = {"lighting": 24, "pose": 28, "environment": 7, "outfit": 30, "archetype": 6, "trait": 16}
@@ -292,7 +294,7 @@ def test_caption_names_what_varies_only() -> None:
     )
 
 
-@pytest.mark.parametrize("trigger", ["", "ab", "two words", "9lives", "a,b", "x" * 40])
+@pytest.mark.parametrize("trigger", ["", "ab", "two words", "9lives", "rykx17", "a,b", "x" * 40])
 def test_trigger_that_is_no_single_word_is_refused(trigger: str) -> None:
     """A trigger is one plain word, in captions and prompts alike."""
     with pytest.raises(InputError, match="one word"):
@@ -300,7 +302,22 @@ def test_trigger_that_is_no_single_word_is_refused(trigger: str) -> None:
 
 
 def test_trigger_is_screened() -> None:
-    """A blocked word is no trigger, while its serial number is no age."""
+    """A blocked word is no trigger."""
     with pytest.raises(UnsafeText):
         build_caption(character(), FRONT, "teen")
-    assert "rykx17" in build_prompt(character(), FRONT, trigger="rykx17").positive
+
+
+def test_whole_text_is_screened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is screened is what is sent, with its first words: a name may end in one part and begin in another."""
+    screened: list[str] = []
+    monkeypatch.setattr(build, "screen", lambda text, **_: screened.append(text))
+    prompt = build_prompt(character(), FRONT, trigger="rykx").positive
+    caption = build_caption(character(), FRONT, "rykx")
+    assert prompt.startswith("photo of rykx, ")
+    assert {prompt, caption} <= set(screened)
+
+
+def test_triggers_of_ours_pass_the_screen() -> None:
+    """Eight consonants spell no word that the screen knows, in a whole prompt too."""
+    for number in range(300):
+        screen(f"photo of {trigger_of(f'character-{number}')}, a 34-year-old adult woman", field="prompt")

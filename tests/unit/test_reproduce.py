@@ -19,15 +19,20 @@ from resources.gpu.backends.comfyui.backend import ComfyUIBackend
 from resources.gpu.backends.preview.backend import PreviewBackend
 from resources.gpu.errors import OverBudget
 from ryla_assets.cli import main
-from ryla_assets.domain.errors import InputError, Refused
+from ryla_assets.domain.errors import InputError, Refused, TooEarly, UnsafeText
 from ryla_assets.domain.images import ImageSet
+from ryla_assets.domain.safety_person import DenyList
+from ryla_assets.registry import tables
+from ryla_assets.studio import paid
 from ryla_assets.studio.base import make_base_images
 from ryla_assets.studio.ledger import books_of
+from ryla_assets.studio.lineage import named_by_content
 from ryla_assets.studio.reproduce import reproduce
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio
 from ryla_assets.studio.visual import backend_named
 from tests.fakes.fake_comfyui import FakeComfyUI, served
+from tests.fakes.house import Killed
 from tests.fakes.scripted_backend import Script, picture
 from tests.fakes.scripted_studio import (
     IMAGE_PX,
@@ -142,6 +147,27 @@ def test_every_reproduction_runs(made: Callable[..., tuple[Studio, ImageSet]]) -
     assert row_of.result[0]["sha256"] == base.images[0].sha256, "the original's result stays"
 
 
+def test_killed_reproduction_is_taken_up(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
+    """What was paid for when the process died is what the next call shows: one attempt, one price."""
+    parts = steady()
+    studio, base = made(parts)
+    backend, spent = studio.runner.backend, studio.runner.ledger.committed_usd()
+    sent = len(backend.sent)  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "fetch", dies)
+        with pytest.raises(Killed):
+            reproduce(studio, base.images[0].sha256)
+    found = reproduce(studio, base.images[0].sha256)
+    assert found.reproduced
+    assert len(backend.sent) == sent + 1  # type: ignore[attr-defined]
+    assert studio.runner.ledger.committed_usd() == pytest.approx(spent + 0.01)
+
+
+async def dies(_: str) -> None:
+    """The process ends while the finished pictures are fetched."""
+    raise Killed
+
+
 def test_difference_is_measured(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
     """A preview that differs by one step is not reproduced: there, equal means equal."""
     studio, base = made(steady(shift=1))
@@ -171,11 +197,23 @@ def test_another_picture_is_told_as_another(made: Callable[..., tuple[Studio, Im
     assert found.phash_bits > 8
 
 
+def test_how_a_hash_begins_is_enough(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
+    """Twelve characters, as tables show them; where two pictures begin so, more are asked for."""
+    studio, base = made(steady())
+    assert reproduce(studio, base.images[0].sha256[:12]).sha256 == base.images[0].sha256
+    with writing(studio.registry.engine) as db:
+        for number, one in enumerate(base.images[:2]):
+            where = tables.images.c.sha256 == one.sha256
+            db.execute(sa.update(tables.images).where(where).values(sha256="ab" * 31 + f"{number:02d}"))
+    with pytest.raises(InputError, match="2 pictures begin so"):
+        reproduce(studio, "ab" * 20)
+
+
 def test_unknown_picture_is_an_error(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
     """Nothing is sent, and where to find a sha256 is told."""
     studio, _ = made(steady())
     sent = len(studio.runner.backend.sent)  # type: ignore[attr-defined]
-    for name in ("0" * 64, "f" * 16, "abc", "../../etc/passwd", ""):
+    for name in ("0" * 64, "f" * 16, "abc", "../../etc/passwd", "%%%%%%%%%%%%", ""):
         with pytest.raises(InputError, match="no manifest here names a picture"):
             reproduce(studio, name)
     assert len(studio.runner.backend.sent) == sent  # type: ignore[attr-defined]
@@ -266,6 +304,77 @@ def test_budget_is_asked(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
         reproduce(studio, base.images[0].sha256)
 
 
+# ---- the same door as for any job
+
+
+def rewrite(studio: Studio, fingerprint: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a recorded job by hand."""
+    row = studio.runner.ledger.job(fingerprint)
+    assert row is not None
+    changed = json.loads(json.dumps(row.job.as_dict()))
+    change(changed)
+    with writing(studio.registry.engine) as db:
+        where = ledger.jobs.c.fingerprint == fingerprint
+        db.execute(sa.update(ledger.jobs).where(where).values(request=changed))
+
+
+def reworded(words: str) -> Callable[[dict[str, Any]], None]:
+    """Other words in the recorded graph."""
+
+    def change(job: dict[str, Any]) -> None:
+        for node in job["request"].values():
+            if node["class_type"] == "CLIPTextEncode":
+                node["inputs"]["text"] = words
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda job: job.update(rating="nsfw"), Refused, "rating nsfw needs"),
+        (lambda job: job.update(owner="kofi-mensah"), Refused, "its recorded job is for kofi-mensah"),
+        (reworded("a 34-year-old adult woman in a red scarf"), Refused, "not those that were recorded"),
+        (lambda job: job["request"].update({"99": "x"}), Refused, "its graph is none of ours"),
+    ],
+    ids=["rating", "owner", "words", "no graph"],
+)
+def test_changed_job_is_not_reproduced(
+    made: Callable[..., tuple[Studio, ImageSet]],
+    change: Callable[[dict[str, Any]], None],
+    error: type[Exception],
+    said: str,
+) -> None:
+    """A ledger row proves nothing: what it asks for is asked for by today's rules, and nothing is sent."""
+    studio, base = made(steady())
+    rewrite(studio, base.images[0].job, change)
+    sent = len(studio.runner.backend.sent)  # type: ignore[attr-defined]
+    with pytest.raises(error, match=said):
+        reproduce(studio, base.images[0].sha256)
+    assert len(studio.runner.backend.sent) == sent  # type: ignore[attr-defined]
+
+
+def test_words_that_are_blocked_today_are_not_drawn_again(
+    made: Callable[..., tuple[Studio, ImageSet]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen learns: a picture of yesterday's words is not made once more, and the block is recorded."""
+    studio, base = made(steady())
+    monkeypatch.setattr(studio, "denied", DenyList.of(["Plain Studio"]))
+    assert "plain studio" in base.images[0].prompt
+    with pytest.raises(UnsafeText):
+        reproduce(studio, base.images[0].sha256)
+    [block] = studio.registry.blocks(since=0)
+    assert (block.place, block.character) == (paid.PLACE, WHO)
+
+
+def test_retired_character_is_not_drawn_again(made: Callable[..., tuple[Studio, ImageSet]]) -> None:
+    """Nothing is spent on it, whatever for."""
+    studio, base = made(steady())
+    studio.registry.retire(WHO)
+    with pytest.raises(TooEarly, match="not active"):
+        reproduce(studio, base.images[0].sha256)
+
+
 def test_stranger_s_face_is_not_reproduced(open_studio: Opens, make_character: Makes) -> None:
     """The recorded job's inputs must be the character's own: a ledger row that was changed sends nothing."""
     studio = open_studio(parts=steady(), image_px=IMAGE_PX, sheet_images=7)
@@ -276,10 +385,12 @@ def test_stranger_s_face_is_not_reproduced(open_studio: Opens, make_character: M
     row = studio.runner.ledger.job(sheet.images[0].job)
     assert row is not None
     changed = row.job.as_dict()
-    for file in changed["inputs"]:
-        file["sha256"] = other.sha256 if file["kind"] == "images" else file["sha256"]
+    old = next(file for file in row.job.inputs if file.kind == "images")
+    changed = json.loads(
+        json.dumps(changed).replace(old.sha256, other.sha256).replace(old.name, named_by_content(other.sha256))
+    )
     with writing(studio.registry.engine) as db:
         where = ledger.jobs.c.fingerprint == row.fingerprint
-        db.execute(sa.update(ledger.jobs).where(where).values(request=json.loads(json.dumps(changed))))
+        db.execute(sa.update(ledger.jobs).where(where).values(request=changed))
     with pytest.raises(Refused, match="it was made for kofi-mensah"):
         reproduce(studio, sheet.images[0].sha256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from ryla_assets.domain.errors import InputError
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.base import make_base_images
-from ryla_assets.studio.judge import provenance
+from ryla_assets.studio.provenance import provenance
 from ryla_assets.studio.studio import Studio
 from tests.fakes.scripted_backend import ScriptedBackend, picture
-from tests.fakes.scripted_studio import IMAGE_PX, scripted_parts
+from tests.fakes.scripted_studio import IMAGE_PX, judged, scripted_parts
 
 pytest.importorskip("c2pa")
 
@@ -130,6 +131,20 @@ def test_unsigned_pictures_from_before_are_told_and_pass(
     judgement = provenance(studio, make_base_images(studio, MARA))
     assert (judgement.passed, judgement.numbers) == (True, {"marked": 3, "signed": 0})
     assert judgement.manifest_sha256 == provenance(studio, manifest).manifest_sha256
+
+
+def test_signer_that_stopped_is_found(studio: Studio) -> None:
+    """Once pictures are signed here, one that is made later without a signature is a fault, while signing is set."""
+    early = judged(studio, make_base_images(studio, MARA))
+    signer, studio.runner.signer = studio.runner.signer, None
+    late = make_base_images(studio, MARA, new_take=True)
+    studio.runner.signer = signer
+    judgement = provenance(studio, late)
+    assert (judgement.passed, judgement.numbers["signed"]) == (False, 0)
+    assert "not signed, though it was made after pictures were signed here" in judgement.reason
+    assert provenance(studio, early).passed
+    unset = replace(studio, settings=studio.settings.model_copy(update={"c2pa_certificate": None}))
+    assert provenance(unset, late).passed, "nobody asks for signatures"
 
 
 def test_broken_signature_is_refused(studio: Studio) -> None:

@@ -19,7 +19,8 @@ from ryla_assets.domain.images import ImageSet
 from ryla_assets.instance import materialize
 from ryla_assets.registry import tables as t
 from ryla_assets.registry.records import Gate
-from ryla_assets.studio.base import ADULT_APPEARANCE, UNREVIEWED, make_base_images, pick, selected_base_image
+from ryla_assets.studio.base import make_base_images, pick, selected_base_image
+from ryla_assets.studio.review import ADULT_APPEARANCE, UNREVIEWED
 from ryla_assets.studio.standing import SHOWN, index_report, standing_report
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
 from tests.fakes.scripted_backend import picture

@@ -20,10 +20,11 @@ from ryla_assets.domain.errors import InputError, NotAccepted, TooEarly
 from ryla_assets.domain.images import Caption, ImageRecord, ImageSet, LoraArtifact, LoraDataset, Timing
 from ryla_assets.studio.base import make_base_images
 from ryla_assets.studio.content import ContentRequest, ask, generate
-from ryla_assets.studio.judge import CLAIMS, dataset, integrity, judge, judge_all, provenance, timing
+from ryla_assets.studio.judge import CLAIMS, dataset, integrity, judge, judge_all, timing
 from ryla_assets.studio.judgement import Judgement
 from ryla_assets.studio.likeness import identity
 from ryla_assets.studio.lora import make_dataset, start_training
+from ryla_assets.studio.provenance import provenance
 from ryla_assets.studio.sheet import make_sheet
 from ryla_assets.studio.studio import Studio, name_of
 from tests.fakes.scripted_backend import Script, ScriptedBackend, picture, png

@@ -1,6 +1,7 @@
 """What goes wrong when two backends are compared: one side's pictures judged twice, domains mixed, money unseen."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ from resources.images import read_mark
 from ryla_assets.assets.visual_parity import visual_parity
 from ryla_assets.cli_workflows import workflows
 from ryla_assets.domain.errors import InputError
-from ryla_assets.domain.safety import screen
+from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE, screen
 from ryla_assets.studio.studio import Studio
-from ryla_assets.studio.visual import BASE_MODELS, FIXED_PROMPTS, OWNER, backend_named, run_parity
+from ryla_assets.studio.visual import BASE_MODELS, FIXED_PROMPTS, NEGATIVE, OWNER, backend_named, run_parity
 from tests.fakes.fake_comfyui import FakeComfyUI, served
 from tests.fakes.scripted_backend import ScriptedBackend, png
 from workflows.errors import WorkflowError
@@ -73,10 +74,11 @@ def cli(*arguments: str) -> tuple[int, Any]:
 
 
 def test_fixed_prompts_pass_the_screen_and_cover_the_base_models() -> None:
-    """Adults, calm, and at least two pictures for each base model; names and seeds are unique."""
+    """Adults by their words, calm, and at least two pictures for each base model; names and seeds are unique."""
     for prompt in FIXED_PROMPTS:
         screen(prompt.prompt, field=prompt.name)
-        assert "year old" in prompt.prompt
+        assert re.search(r"\b[3-9]\d-year-old adult (wo)?man\b", prompt.prompt)
+    assert NEGATIVE.startswith(MINOR_SAFETY_NEGATIVE)
     assert BASE_MODELS == ("flux-dev", "zimage-turbo")
     assert len(set(NAMES)) == len({prompt.seed for prompt in FIXED_PROMPTS}) == len(FIXED_PROMPTS)
 

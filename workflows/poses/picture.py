@@ -7,6 +7,7 @@ pose detector and its model downloads, and each view of a sheet gets exactly the
 import io
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
@@ -57,6 +58,7 @@ _AIR: Final = 0.4
 _HEAD_REACH: Final = 0.3  # heads that hair or hands reach beyond the outermost joint
 
 
+@lru_cache(maxsize=64)  # drawn once to be sent, and once more to be recognised: a sheet has ten
 def pose_picture(view: View, posture: Posture, framing: Framing, width: int, height: int) -> bytes:
     """A PNG of `width` x `height` pixels (256..2048) for one view, posture and framing; equal calls give equal pixels.
 
