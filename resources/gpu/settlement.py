@@ -49,6 +49,8 @@ def settlement(attempt: Attempt, status: RemoteStatus, now: float) -> dict[str, 
     """The columns that are booked for an attempt whose last known state is `status`."""
     stopped = status.state not in ("queued", "running")
     cost = status.cost_usd if stopped else None
+    if cost is not None and cost > attempt.exposure_usd:
+        cost = None  # guessed from the time since its submission, most of which nobody watched
     remote = status.queue_s + status.cold_s + status.exec_s
     return {
         **(presumed(attempt) if cost is None else {"cost_usd": cost, "cost_basis": "reported"}),

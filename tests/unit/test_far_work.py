@@ -587,6 +587,15 @@ def test_leftovers_of_dead_processes_are_settled_without_sending(house: House) -
     assert house.runner().settle_open() == []
 
 
+def test_guess_above_the_exposure_is_the_exposure(house: House) -> None:
+    """Counted from a submission hours ago, for a process that was away: what is booked is the most that it can be."""
+    house.backend.scripts = [Script(states=("failed",), cost_usd=3 * MOST_USD)]
+    with pytest.raises(JobFailed):
+        house.runner().run([job()])
+    [attempt] = house.attempts(job())
+    assert (attempt.cost_usd, attempt.cost_basis) == (MOST_USD, "presumed")
+
+
 # ---- fault points
 
 
