@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from resources.gpu import faultpoints as points
+from resources.gpu.backends.runpod.envelope import TTL_SLACK_S
 from resources.gpu.budget import Budgets
 from resources.gpu.policy import Policy
 
@@ -18,7 +19,7 @@ SPEED = 40.0
 MAX_JOBS = 6
 POD_SHARE = 0.15  # of seeds
 NO_LIMIT_USD = 1_000.0
-EXPOSURE_USD = (60.0 + 600.0 + 5.0) * 0.00031  # run limit, longest start, idle timeout: backend.estimate at our rate
+EXPOSURE_USD = (60.0 + 60.0 + TTL_SLACK_S + 5.0) * 0.00031  # of a picture: its ttl and the idle time, at our rate
 Contract = Literal["official", "ours"]
 Ask = Literal["run", "submit", "settle", "resume"]
 Rules = list[tuple[str, str, dict[str, Any]]]  # operation, action, options of a fault rule
