@@ -44,7 +44,7 @@ def test_promise_is_kept_by_every_seed(numbers: dict[str, Any]) -> None:
 
 
 def test_every_fault_point_killed_somebody(numbers: dict[str, Any]) -> None:
-    """A point that no seed dies at is a point that nobody tests; each is aimed at by one seed in twenty.
+    """A point that no seed dies at is a point that nobody tests; each is aimed at by one seed in as many as there are.
 
     On a busy machine most jobs have ended before they are seen running: there it is enough to have come by.
     """
