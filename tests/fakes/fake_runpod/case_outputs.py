@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tests.fakes.fake_runpod.fake import FakeRunPod
 
 Change = Callable[[Any], Any]
+_FRAME = 12  # bytes of a PNG chunk beside its data, and of the whole IEND at its end
 
 TRACEBACK = json.dumps(
     {
@@ -79,12 +82,13 @@ def double_name(output: Any) -> Any:
 
 
 def heavy(megabytes: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """R20: the picture with zeros behind its end, so large in base64."""
+    """R20: the PNG with one chunk more before its end that nobody reads, so large in base64."""
 
     def change(image: dict[str, Any]) -> dict[str, Any]:
         data = base64.b64decode(image["data"])
-        padded = data + bytes(megabytes * 1024 * 1024 * 3 // 4 - len(data))
-        return {**image, "data": base64.b64encode(padded).decode()}
+        name, padding = b"ryPd", bytes(megabytes * 1024 * 1024 * 3 // 4 - len(data) - _FRAME)
+        chunk = struct.pack(">I", len(padding)) + name + padding + struct.pack(">I", zlib.crc32(name + padding))
+        return {**image, "data": base64.b64encode(data[:-_FRAME] + chunk + data[-_FRAME:]).decode()}
 
     return change
 
