@@ -72,7 +72,6 @@ class Shop:
         self.outages[prefix] = outage
         with contextlib.suppress(GpuError, StorageError):
             runner.run([wanted], run_id="in the outage")
-        assert outage.seen >= number, "the outage never began"
         made, outage.first = outage.seen, 0
         [result] = runner.run([wanted], run_id="after it")
         for output in result.outputs:
@@ -126,9 +125,11 @@ def test_store_that_fails_at_any_request_loses_nothing(
     shop = Shop(stage, client, {}, fault)
     proxy.judge = shop.judged
     whole = shop.played(0)
-    assert whole > 4, "a job that asks the store for nothing shows nothing"
+    assert whole >= 4, "a job that asks the store for nothing shows nothing"
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(shop.played, range(1, whole + 1)))
+        made = list(pool.map(shop.played, range(1, whole + 1)))
+    struck = sum(requests >= number for number, requests in enumerate(made, 1))
+    assert struck >= whole - 1, "two pictures may be the same bytes, which are put once"
     assert [attempt.state for attempt in stage.attempts()].count("succeeded") == whole + 1
     stage.holds()
 
