@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from resources.database import writing
-from resources.gpu import errors, life, settlement
+from resources.gpu import errors, outcome
 from resources.gpu import faultpoints as points
 from resources.gpu.backend import Submission
 from resources.gpu.backends.runpod.backend import RunPodBackend
@@ -75,13 +75,13 @@ def resends_what_is_unknown() -> None:
 
 def books_a_fifth() -> None:
     """Most of every bill is forgotten."""
-    real = settlement.settlement
+    real = outcome.settlement
 
     def lessened(*args: Any) -> dict[str, Any]:
         booked = real(*args)
         return booked | {"cost_usd": booked["cost_usd"] / 5}
 
-    life.settlement = lessened  # type: ignore[assignment,attr-defined]
+    outcome.settlement = lessened  # type: ignore[assignment]
 
 
 def gives_up_without_a_cancel() -> None:

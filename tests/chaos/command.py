@@ -25,7 +25,7 @@ from tests.chaos.report import Table, written
 from tests.chaos.servers import Servers, started
 from tests.chaos.warm import warm_up
 
-BUG_SEEDS = 8
+BUG_SEEDS = 16
 TELL_S = 15.0  # real seconds between two words on how far it is
 INTERRUPTED = 130  # exit status, as a shell gives it
 
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="this seed alone; its files are kept")
     parser.add_argument("--lanes", type=int, default=lanes.LANES, help=f"seeds at a time ({lanes.LANES})")
     parser.add_argument("--broken", choices=sorted(BROKEN), default="", help="put this bug into every killed process")
-    parser.add_argument("--bugs", action="store_true", help="afterwards: each bug must be caught within 8 seeds")
+    parser.add_argument("--bugs", action="store_true", help="afterwards: each bug must be caught within 16 seeds")
     parser.add_argument("--stop", action="store_true", help="end with the first seed that fails")
     parser.add_argument("--no-postgres", action="store_true", help="every ledger in SQLite")
     parser.add_argument("--report", type=Path, help="write the chaos table there")
