@@ -84,8 +84,9 @@ def reproduce(studio: Studio, sha256: str, *, backend: Backend | None = None) ->
     named, manifest, record = _found(studio, sha256)
     row = studio.runner.ledger.job(record.job)
     if row is None or row.result is None:
+        why = "no such job" if row is None else "no result of its job: all that it returned was refused"
         raise InputError(
-            "the ledger has no job that made it.", field="SHA", value=sha256[:12], way_out="It cannot be made again."
+            f"the ledger has {why}.", field="SHA", value=sha256[:12], way_out=f"See ryla jobs show {record.job[:12]}."
         )
     runs_on = _backend(studio, manifest, backend)
     original = _original(studio, record)

@@ -18,7 +18,7 @@ from ryla_assets.studio.judge import CLAIMS
 from ryla_assets.studio.ledger_report import exposure_report
 from ryla_assets.studio.lineage import index_old
 from ryla_assets.studio.rating import UNJUDGED
-from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, another
 
 DAY_S = 86_400.0
 SAMPLE = 20  # pictures that are read and hashed: about a second
@@ -151,9 +151,7 @@ def _unaccepted(one: Standing) -> Finding:
     """Refused is an error; not yet judged a warning: its checks may be running."""
     if one.state == "refused":
         refused = [f"{claim}: {why}" for claim, (passed, why) in sorted(one.verdicts.items()) if not passed]
-        step = f"materialize {one.asset} with new_take"
-        if one.asset in ("base_images", "character_sheet"):
-            step = f"ryla characters regenerate {one.character} --stage {one.asset}"
+        step = another(one.asset, one.character)
         return Finding("error", one.state, one.character, one.asset, "; ".join(refused)[:300], step)
     if one.state == "not judged":
         missing = [claim for claim in REQUIRED_CLAIMS[one.asset] if claim not in one.verdicts]
@@ -170,6 +168,7 @@ def _told(claim: str, asset: str, character: str, why: str) -> Finding:
 def _broken(picture: StoredPicture, studio: Studio) -> Finding | None:
     """What is wrong with one stored picture: lost, damaged, other pixels, or without its mark."""
     where, step = (picture.character, picture.asset), f"materialize {picture.asset} for {picture.character}"
+    anew = another(picture.asset, picture.character)
     try:
         data = studio.store.get("images", picture.sha256)
         pixels = images.pixels_sha256(images.decode(data))
@@ -178,7 +177,7 @@ def _broken(picture: StoredPicture, studio: Studio) -> Finding | None:
     if pixels != picture.pixels_sha256:
         return Finding("error", "broken picture", *where, f"{picture.sha256[:12]}: other pixels than recorded", step)
     if images.read_mark(data) is None:
-        return Finding("error", "unmarked picture", *where, f"{picture.sha256[:12]}: no AI mark", f"{step}, new_take")
+        return Finding("error", "unmarked picture", *where, f"{picture.sha256[:12]}: no AI mark", anew)
     return None
 
 

@@ -162,9 +162,7 @@ class Studio:
     def _refusal(self, asset: str, character: str, sha256: str) -> NotAccepted:
         why = self.refusals(asset, character, sha256)
         unjudged = [claim for claim, reason in why.items() if reason == "not yet judged"]
-        way_out = f"Make a new take on purpose: materialize {asset} with new_take, or ryla characters regenerate."
-        if asset in IN_ANY_ORDER:
-            way_out = f"Ask for other pictures: ryla generate {character}"
+        way_out = f"Make another on purpose: {another(asset, character)}."
         if "lineage" in why:
             way_out = "Make what it was made from anew, then this."
         if unjudged:
@@ -175,6 +173,21 @@ class Studio:
             value=sha256[:12],
             way_out=way_out,
         )
+
+
+def another(asset: str, character: str) -> str:
+    """How somebody who has to do with a refused set asks for another one on purpose: it costs again."""
+    match asset:
+        case "base_images" | "character_sheet":
+            return f"ryla characters regenerate {character} --stage {asset}, or materialize {asset} with new_take"
+        case "selected_base_image":
+            return f"ryla characters select {character} OPTION"
+        case "generated_images":
+            return f"ryla generate {character}"
+        case "lora_weights":
+            return "materialize lora_training with new_take"
+        case _:
+            return f"materialize {asset} with new_take"
 
 
 def name_of(manifest: ImageSet | LoraDataset | TrainingTicket | LoraArtifact) -> str:

@@ -258,7 +258,7 @@ def test_refused_sheet_is_a_row_and_not_served(open_house: Opens, make_character
     row = house.rows(result)[KOFI]
     assert (row["accepted"], row["images"], row["cost_usd"]) == (False, 0, 0.0)
     assert "character_sheet: that of kofi-mensah is not accepted: identity: 0 of" in row["reason"]
-    assert "Make a new take on purpose" in row["reason"]
+    assert "Make another on purpose" in row["reason"]
     assert house.studio.registry.requests(KOFI, STAGE) == []
     assert [job for job in house.backend.sent[sent:] if job.startswith(KOFI)] == []
     assert house.rows(result)[MARA]["accepted"] is True

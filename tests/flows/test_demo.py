@@ -196,7 +196,7 @@ def test_drifting_character_is_refused_before_its_training(fresh: Ran) -> None:
     assert not sheet["accepted"]
     assert [stage["asset"] for stage in fresh.refused["stages"]] == STAGES[:3]
     assert "is not accepted: identity: " in fresh.refused["refused"]
-    assert "Make a new take on purpose" in fresh.refused["refused"]
+    assert "Make another on purpose" in fresh.refused["refused"]
     engine = open_engine(f"sqlite:///{Path(fresh.report['home']) / 'ryla.db'}")
     with reading(engine) as db:
         mine = sa.select(ledger.jobs.c.kind).where(ledger.jobs.c.owner == fresh.refused["character"])

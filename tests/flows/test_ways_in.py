@@ -49,7 +49,10 @@ DRIFT = 0.2  # PuLID's hold turned down: most shots show somebody else
 PX = {"image_px": 512, "sheet_images": 7, "content_images": 1}
 DOWNSTREAM = ["lora_dataset", "lora_training", "lora_weights", STAGE]
 REFUSAL = f"character_sheet: that of {WHO} is not accepted: identity: "
-WAY_OUT = "Make a new take on purpose: materialize character_sheet with new_take, or ryla characters regenerate."
+WAY_OUT = (
+    f"Make another on purpose: ryla characters regenerate {WHO} --stage character_sheet, "
+    "or materialize character_sheet with new_take."
+)
 SENSORS = (
     character_activated__base_images,
     base_image_selected__character_sheet,

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
 from resources.gpu.errors import OverBudget
 from resources.storage import StorageFull
+from ryla_assets.build import build_defs
 from ryla_assets.cli import main, show
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, another
 from workflows.errors import WorkflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +105,21 @@ def test_short_help_and_version() -> None:
     """What people try first."""
     assert ryla("-h").exit_code == 0
     assert re.search(r"\d+\.\d+", ryla("--version").stdout)
+
+
+@pytest.mark.parametrize("asset", sorted(REQUIRED_CLAIMS))
+def test_way_to_another_set_can_be_gone(asset: str) -> None:
+    """Where a refused set says how to get another one, the command is there, or the asset has that config."""
+    for way in another(asset, WHO).split(", or "):
+        match way.replace("OPTION", "1").split():
+            case ["ryla", *words]:
+                name = next(path for path in ALL if words[: len(path)] == list(path))
+                ALL[name].make_context("ryla", words[len(name) :])
+            case ["materialize", stage, "with", field]:
+                config = build_defs().resolve_asset_graph().assets_def_for_key(dg.AssetKey(stage)).op.config_field
+                assert field in config.config_type.fields
+            case _:
+                pytest.fail(f"nobody can do that: {way}")
 
 
 @pytest.mark.parametrize("words", [("--help",), ("demo", "--help"), ("characters", "add", "--help")], ids=" ".join)

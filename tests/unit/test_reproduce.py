@@ -242,7 +242,12 @@ def test_lost_original_and_lost_job_are_errors(made: Callable[..., tuple[Studio,
         reproduce(studio, base.images[0].sha256)
     with writing(studio.registry.engine) as db:
         db.execute(sa.update(ledger.jobs).values(result=sa.null(), accepted_attempt=None))
-    with pytest.raises(InputError, match="the ledger has no job that made it"):
+    with pytest.raises(InputError, match="no result of its job: all that it returned was refused"):
+        reproduce(studio, base.images[1].sha256)
+    with writing(studio.registry.engine) as db:
+        for table in (ledger.events, ledger.attempts, ledger.jobs):
+            db.execute(sa.delete(table))
+    with pytest.raises(InputError, match="the ledger has no such job"):
         reproduce(studio, base.images[1].sha256)
 
 

@@ -22,7 +22,7 @@ from ryla_assets.registry.records import Gate
 from ryla_assets.studio.base import make_base_images, pick, selected_base_image
 from ryla_assets.studio.review import ADULT_APPEARANCE, UNREVIEWED
 from ryla_assets.studio.standing import SHOWN, index_report, standing_report
-from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
+from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, another, name_of
 from tests.fakes.scripted_backend import picture
 from tests.fakes.scripted_studio import IMAGE_PX, decree, judged, scripted_parts, to_base, to_sheet
 
@@ -76,7 +76,7 @@ def test_refused_and_unjudged_sets_are_told_apart(studio: Studio, make_character
         ("warn", "not judged", KOFI, "base_images"),
     ]
     assert found.rows[0]["why"] == "quality: by decree"
-    assert found.rows[0]["next"] == f"ryla characters regenerate {MARA} --stage base_images"
+    assert found.rows[0]["next"] == another("base_images", MARA)
     assert found.rows[1]["next"] == f"execute the checks of base_images for {KOFI}"
     assert (found.numbers["unaccepted_sets"], found.errors) == (2, 1)
     assert found.reason == "1 errors, 1 warnings: 1 refused, 1 not judged."
