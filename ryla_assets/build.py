@@ -37,7 +37,6 @@ from ryla_assets.checks import (
 )
 from ryla_assets.domain.errors import InputError
 from ryla_assets.manifest_io import manifest_io_manager
-from ryla_assets.settings import Settings, settings
 from ryla_assets.studio.studio import Caller, Studio
 from sensors.content import content_wanted__generated_images
 from sensors.intake import character_activated__base_images
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from resources.gpu.backend import Backend
     from resources.gpu.policy import Policy
     from resources.storage import Store
+    from ryla_assets.settings import Settings
 
 default_assets = [
     model_files,
@@ -93,7 +93,7 @@ default_sensors = [
 default_schedules = [daily_content, job_ledger_hourly]
 
 
-def build_studio(config: Settings | None = None, *, caller: Caller | None = None, **overrides: Any) -> Studio:
+def build_studio(config: "Settings | None" = None, *, caller: Caller | None = None, **overrides: Any) -> Studio:
     """A studio on these settings; `overrides` replace its parts (store, scorer, backend, runner, registry)."""
     from resources.content_guard import installed_guard
     from resources.database import open_engine
@@ -104,6 +104,7 @@ def build_studio(config: Settings | None = None, *, caller: Caller | None = None
     from resources.storage import S3Access, open_store
     from ryla_assets.registry.migrate import ready
     from ryla_assets.registry.registry import Registry
+    from ryla_assets.settings import settings
     from ryla_assets.studio.inspect import signer_of
     from ryla_assets.studio.texts import deny_list
 
@@ -133,7 +134,7 @@ def build_studio(config: Settings | None = None, *, caller: Caller | None = None
     )
 
 
-def _policy(config: Settings) -> "Policy":
+def _policy(config: "Settings") -> "Policy":
     """How long the runner waits, and what it does when it is stuck."""
     from resources.gpu.policy import Policy
 
@@ -147,7 +148,7 @@ def _policy(config: Settings) -> "Policy":
     return replace(policy, unknown_wait_s=SHOWS_S, training_unknown_wait_s=TRAINING_SHOWS_S)
 
 
-def _backend(config: Settings, store: "Store") -> "Backend":
+def _backend(config: "Settings", store: "Store") -> "Backend":
     """The backend of these settings. Raises InputError naming the setting that is missing or wrong."""
     if config.backend == "runpod":
         return _runpod(config, store)
@@ -170,7 +171,7 @@ def _backend(config: Settings, store: "Store") -> "Backend":
     )
 
 
-def _runpod(config: Settings, store: "Store") -> "Backend":
+def _runpod(config: "Settings", store: "Store") -> "Backend":
     """RunPod's endpoints. Raises InputError naming the RUNPOD_* setting; no message holds the key."""
     from resources.gpu.backends.runpod.address import checked_id, checked_key, checked_url
     from resources.gpu.backends.runpod.assemble import assembled, signing

@@ -17,8 +17,7 @@ from ryla_assets.cli_words import COLOURS, attempt_row, evidence_told, moment, t
 from ryla_assets.domain.errors import InputError
 
 if TYPE_CHECKING:
-    from resources.gpu.books import Entry
-    from resources.gpu.ledger import Attempt
+    from resources.gpu.records import Attempt, Entry
 
 # As in `resources.gpu.ledger`, whose import costs half a second that `--help` must not wait for; a test compares them.
 OPEN_STATES = ("intended", "submitted", "queued", "running", "unknown")

@@ -16,7 +16,7 @@ from ryla_assets.cli_output import command, json_flag, opened, show
 from ryla_assets.cli_words import COLOURS, attempt_row, moment, time_told, usd
 
 if TYPE_CHECKING:
-    from resources.gpu.books import Spend
+    from resources.gpu.records import Spend
     from ryla_assets.studio.bills import Reconciliation
     from ryla_assets.studio.blocks import Block
 

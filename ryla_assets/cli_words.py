@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ryla_assets.domain.errors import InputError
 
 if TYPE_CHECKING:
-    from resources.gpu.ledger import Attempt
+    from resources.gpu.records import Attempt
 
 COLOURS = {"succeeded": "green", "failed": "red", "lost": "red", "timed_out": "red", "unknown": "yellow"}
 

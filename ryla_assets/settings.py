@@ -13,8 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ryla_assets.domain.errors import InputError
-
-MODEL_IMAGE_PX = 1024  # what Flux and Z-Image were trained at; a preview draws 512, which is enough to see
+from ryla_assets.domain.shots import MODEL_IMAGE_PX
 
 
 class Settings(BaseSettings):

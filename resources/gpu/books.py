@@ -12,92 +12,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any
 
 import sqlalchemy as sa
 
 from resources.database import reading
 from resources.gpu.budget import DAY_S
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import HOUR_S, MIN_PREFIX, SECONDS, Attempt, By, Entry, Span, Spend, Summary
 from resources.gpu.tables import attempts, jobs
 
-HOUR_S = 3_600.0
-MIN_PREFIX = 8  # characters of an id that a person must type; 16^8 ids, as git's short hashes
-SECONDS = ("queue_s", "cold_s", "exec_s", "overhead_s")
-By = Literal["day", "character", "run"]
 _OPEN = attempts.c.open_fingerprint > ""  # a range, which both databases answer from the unique index
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One attempt with what its job is and for whom."""
-
-    attempt: Attempt
-    kind: str
-    label: str
-    character: str
-    accepted: bool  # its result is the job's
-
-
-@dataclass(frozen=True)
-class Spend:
-    """Money of a day (as its first second), a character or a run; None: the attempts of no run."""
-
-    key: str | float | None
-    attempts: int
-    spent_usd: float
-    reserved_usd: float
-    unknown_usd: float
-
-    @property
-    def usd(self) -> float:
-        """The most that it all can be: what budgets count."""
-        return self.spent_usd + self.reserved_usd + self.unknown_usd
-
-
-@dataclass(frozen=True)
-class Span:
-    """Attempts at one endpoint that may be billed in the same hours: in `first`, in `last` and between.
-
-    Both are an hour's first second; `last` is None while they are open. What is presumed is part of the cost.
-    """
-
-    endpoint: str
-    first: float
-    last: float | None
-    attempts: int
-    cost_usd: float
-    presumed_usd: float
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The ledger in numbers: what is open now, and what the last `window_s` seconds brought."""
-
-    window_s: float
-    by_state: dict[str, int]  # open ones of any age, ended ones of the window
-    spent_usd: float
-    reserved_usd: float
-    unknown_usd: float
-    presumed_usd: float  # part of what was spent: booked as the most that it can cost, since nobody could say
-    wasted_usd: float  # part of what was spent: on attempts without an accepted result
-    cold_usd: float
-    idle_usd: float
-    images: int  # accepted
-    image_usd: float  # what all image attempts cost, with the wasted ones
-    p50: dict[str, float] = field(default_factory=dict)  # of accepted results, by SECONDS
-    p95: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def per_image_usd(self) -> float | None:
-        """Cost per accepted image; None where none was accepted."""
-        return self.image_usd / self.images if self.images else None
-
-    @property
-    def wasted_share(self) -> float:
-        """Share of the spent money that brought no accepted result, 0..1."""
-        return self.wasted_usd / self.spent_usd if self.spent_usd else 0.0
 
 
 class Books:

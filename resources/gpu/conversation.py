@@ -18,8 +18,9 @@ from functools import partial
 from resources.database import AWAY
 from resources.gpu import errors
 from resources.gpu.faultpoints import Death
-from resources.gpu.ledger import Attempt, LedgerConflict
+from resources.gpu.ledger import LedgerConflict
 from resources.gpu.life import Life
+from resources.gpu.records import Attempt
 from resources.gpu.refused import earlier_refusal
 from resources.gpu.settlement import NEVER_SUBMITTED, ended_elsewhere
 from resources.gpu.stuck import Patience

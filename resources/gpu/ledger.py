@@ -13,7 +13,6 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,10 +22,9 @@ from resources.gpu.backend import Diagnosis
 from resources.gpu.budget import DAY_S, Budgets, committed, refuse_what_does_not_fit
 from resources.gpu.errors import GpuError
 from resources.gpu.job import Job
+from resources.gpu.records import TERMINAL_STATES, Attempt, Intent, JobRow
 from resources.gpu.tables import attempts, events, jobs
 
-OPEN_STATES = frozenset({"intended", "submitted", "queued", "running", "unknown"})
-TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 _MOVES: dict[str, frozenset[str]] = {
     "intended": frozenset({"submitted", "unknown", "failed", "cancelled"}),
     "submitted": frozenset({"queued", "running", "unknown"}) | TERMINAL_STATES,
@@ -48,83 +46,8 @@ class LedgerConflict(GpuError):
     code = "ledger_conflict"
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One row of gpu_attempts, as it was when read."""
-
-    id: str
-    fingerprint: str
-    number: int
-    backend: str
-    endpoint: str
-    state: str
-    remote_id: str | None
-    lease_owner: str | None
-    lease_token: int
-    lease_until: float
-    run_id: str | None
-    intended_at: float
-    submitted_at: float | None
-    started_at: float | None
-    finished_at: float | None
-    settled_at: float | None
-    queue_limit_s: float
-    run_limit_s: float
-    reserved_usd: float
-    exposure_usd: float
-    cost_usd: float
-    queue_s: float
-    cold_s: float
-    exec_s: float
-    overhead_s: float
-    error_code: str | None
-    error: str | None
-    diagnosis: str | None
-    worker: str | None
-    cold_usd: float
-    idle_usd: float
-    cost_basis: str | None
-    webhook_token: str | None = field(repr=False)
-    claimed_id: str | None
-    woken_at: float | None
-    evidence: dict[str, Any] | None = None  # what the diagnosis rests on
-    way_out: str | None = None
-    refused: list[dict[str, Any]] | None = None  # pictures that it returned and `accept` refused
-
-    @property
-    def is_open(self) -> bool:
-        """True until the attempt reached a terminal state."""
-        return self.state in OPEN_STATES
-
-
 _COLUMNS = tuple(attempts.c[name] for name in Attempt.__dataclass_fields__)
 _ROWS = sa.select(*_COLUMNS).order_by(attempts.c.intended_at, attempts.c.number)
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """One row of gpu_jobs."""
-
-    job: Job
-    fingerprint: str
-    result: list[dict[str, Any]] | None
-    accepted_attempt: str | None
-
-
-@dataclass(frozen=True)
-class Intent:
-    """What an attempt may take: who runs it, where, its money and its deadlines."""
-
-    backend: str
-    endpoint: str
-    owner: str  # the lease's
-    lease_s: float
-    run_id: str | None
-    reserve_usd: float
-    exposure_usd: float
-    queue_limit_s: float
-    run_limit_s: float
-    note: str = ""  # why there, where that was a choice
 
 
 class Ledger:

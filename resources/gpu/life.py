@@ -19,8 +19,9 @@ from resources.gpu.backend import RemoteStatus, Submission
 from resources.gpu.budget import Budgets
 from resources.gpu.faultpoints import reached
 from resources.gpu.job import InputFile
-from resources.gpu.ledger import Attempt, Intent, JobRow, LedgerConflict
+from resources.gpu.ledger import LedgerConflict
 from resources.gpu.outcome import Outcome
+from resources.gpu.records import Attempt, Intent, JobRow
 from resources.gpu.settlement import NEVER_SUBMITTED, OUTCOME_UNKNOWN, named, presumed
 from resources.gpu.tracked import Tracked
 from resources.storage import ObjectCorrupt, ObjectMissing

@@ -24,8 +24,9 @@ from resources.gpu.accept import Answer, accept
 from resources.gpu.backend import Backend, RemoteStatus
 from resources.gpu.faultpoints import reached
 from resources.gpu.gate import Gate
-from resources.gpu.ledger import Attempt, JobRow, Ledger, LedgerConflict
+from resources.gpu.ledger import Ledger, LedgerConflict
 from resources.gpu.policy import Policy
+from resources.gpu.records import Attempt, JobRow
 from resources.gpu.refused import first_refusal
 from resources.gpu.settlement import failure_of, named, settlement
 from resources.gpu.tracked import JobResult, Look, Tracked

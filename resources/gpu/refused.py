@@ -13,7 +13,8 @@ from typing import Any
 from resources.gpu.backend import Backend
 from resources.gpu.errors import OutputRejected, Retry
 from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt, JobRow, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt, JobRow
 
 DAMAGED = frozenset({"unreadable", "too_large"})  # the file's fault, not the seed's: the same job may do better
 WAY_OUT = "The same seed is not paid again: ask for a new take, or for new images."

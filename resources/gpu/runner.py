@@ -27,9 +27,10 @@ from resources.gpu.budget import Budgets
 from resources.gpu.conversation import Conversation, Progress
 from resources.gpu.gate import Gate
 from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt, JobRow, Ledger, LedgerConflict
+from resources.gpu.ledger import Ledger, LedgerConflict
 from resources.gpu.life import Life
 from resources.gpu.policy import Policy
+from resources.gpu.records import Attempt, JobRow
 from resources.gpu.refused import refusal
 from resources.gpu.stuck import Patience
 from resources.gpu.tracked import JobResult, Tracked

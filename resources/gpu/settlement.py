@@ -11,7 +11,7 @@ from typing import Any
 from resources.gpu import errors
 from resources.gpu.backend import RemoteStatus
 from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt, JobRow
+from resources.gpu.records import Attempt, JobRow
 from resources.gpu.refused import refusal
 
 NEVER_SUBMITTED = "never_submitted"  # error code of an attempt that certainly never arrived

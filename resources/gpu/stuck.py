@@ -14,8 +14,9 @@ from resources.gpu import errors
 from resources.gpu import faultpoints as points
 from resources.gpu.backend import Diagnosis, RemoteStatus
 from resources.gpu.faultpoints import reached
-from resources.gpu.ledger import Attempt, told
+from resources.gpu.ledger import told
 from resources.gpu.life import Life
+from resources.gpu.records import Attempt
 from resources.gpu.settlement import settlement
 from resources.gpu.tracked import Tracked
 

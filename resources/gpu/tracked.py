@@ -10,7 +10,7 @@ from typing import Any
 from resources.gpu import errors
 from resources.gpu.backend import Diagnosis, RemoteStatus
 from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt, JobRow
+from resources.gpu.records import Attempt, JobRow
 
 
 @dataclass(frozen=True)

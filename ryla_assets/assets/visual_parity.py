@@ -5,10 +5,10 @@ from pydantic import Field
 
 from ryla_assets.assets.results import contact_sheet
 from ryla_assets.assets.style import OWNERS
+from ryla_assets.domain.shots import MODEL_IMAGE_PX
 from ryla_assets.failures import fails_clearly
 from ryla_assets.links import Links
 from ryla_assets.metadata import entries, table
-from ryla_assets.settings import MODEL_IMAGE_PX
 from ryla_assets.studio.studio import Studio
 from ryla_assets.studio.visual import BASE_MODELS, PREVIEW, backend_named, run_parity
 

@@ -22,7 +22,8 @@ Posture = Literal["standing", "sitting", "dynamic"]
 Expression = Literal["neutral", "smile", "confident", "relaxed", "energetic", "thoughtful"]
 Aspect = Literal["1:1", "2:3", "9:16"]
 
-# Width and height at base 1024: multiples of 16, as the models' latents need (the original's 768x1365 was not).
+MODEL_IMAGE_PX: Final = 1024  # what Flux and Z-Image were trained at; a preview draws 512, which is enough to see
+# Width and height at that size: multiples of 16, as the models' latents need (the original's 768x1365 was not).
 ASPECT_SIZES: Final[dict[Aspect, tuple[int, int]]] = {"1:1": (1024, 1024), "2:3": (896, 1344), "9:16": (832, 1472)}
 # Face width as a share of the picture's short side; declared low, so that a declared shot is one a detector can find.
 FACE_FRACTIONS: Final[dict[Framing, float]] = {"close-up": 0.40, "medium": 0.22, "full-body": 0.10}

@@ -18,7 +18,7 @@ from ryla_assets.studio.ledger import books_of
 from ryla_assets.studio.studio import Studio
 
 if TYPE_CHECKING:
-    from resources.gpu.ledger import Attempt
+    from resources.gpu.records import Attempt
     from ryla_assets.settings import Settings
 
 DAY_S, HOUR_S = 86_400.0, 3_600.0

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from resources.gpu.books import HOUR_S, Span
+from resources.gpu.records import HOUR_S, Span
 from resources.runpod.answers import BillLine
 from resources.runpod_control import BILLING_LAG_S
 

@@ -19,7 +19,8 @@ from ryla_assets.domain.images import TrainingTicket
 from ryla_assets.studio.studio import Studio
 
 if TYPE_CHECKING:
-    from resources.gpu.books import Books, Entry
+    from resources.gpu.books import Books
+    from resources.gpu.records import Entry
 
 FOREIGN_AFTER_S = 600.0  # an attempt's age, if its run is unknown to Dagster: deleted, or another deployment's
 LOOK_AT = 2_000  # left-alone attempts that a sweep reads: the most that one process is built to follow
@@ -55,7 +56,7 @@ def attempt_named(studio: Studio, name: str) -> Entry:
 
     Raises InputError for a name that is too short, known to nobody, or fits several jobs.
     """
-    from resources.gpu.books import MIN_PREFIX
+    from resources.gpu.records import MIN_PREFIX
 
     if len(name) < MIN_PREFIX:
         raise InputError(

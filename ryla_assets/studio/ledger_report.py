@@ -8,11 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from resources.gpu.books import By, Spend
-from resources.gpu.ledger import OPEN_STATES
-from ryla_assets.studio.bills import drift
+from resources.gpu.records import OPEN_STATES, By, Spend
 from ryla_assets.studio.ledger import books_of
-from ryla_assets.studio.prices import keep_prices_fresh
 from ryla_assets.studio.studio import Studio
 
 WARN_SHARE = 0.8  # of a budget: a person still has time to raise it before work is refused
@@ -60,6 +57,9 @@ class ExposureReport:
 
 def report(studio: Studio) -> LedgerReport:
     """The last 24 hours and everything open; prices of another day are read again first."""
+    from ryla_assets.studio.bills import drift  # RunPod's client: an hourly asset's, not every run's
+    from ryla_assets.studio.prices import keep_prices_fresh
+
     prices = keep_prices_fresh(studio)
     told = books_of(studio).summary()
     bill = drift(studio)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
-
-import sqlalchemy as sa
 
 from resources.face_index import FaceIndex, Neighbour
 from resources.images import ImageRejected
@@ -19,6 +18,9 @@ from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain.images import ImageRecord, ImageSet, RenderDomain
 from ryla_assets.studio.faces import faces_of
 from ryla_assets.studio.studio import Studio
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 @dataclass

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from resources.gpu.backend import Backend
     from resources.gpu.errors import OutputRejected
     from resources.gpu.job import Job
-    from resources.gpu.ledger import Attempt
+    from resources.gpu.records import Attempt
     from resources.gpu.runner import JobResult, Runner
 
 PLACE = "paid work"  # in the audit trail of the screen

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from resources.gpu.backend import Backend
     from resources.gpu.job import Job
-    from resources.gpu.ledger import JobRow
+    from resources.gpu.records import JobRow
 
 Verdict = Literal["equal", "close", "different"]
 _SHORTEST, _WHOLE = 12, 64  # characters of a sha256: what tables show, and all of it

@@ -23,7 +23,7 @@ from resources.gpu.job import Job, OutputSpec
 from resources.images import SourceType, decode, mark
 from ryla_assets.domain.errors import InputError
 from ryla_assets.domain.safety import MINOR_SAFETY_NEGATIVE
-from ryla_assets.settings import MODEL_IMAGE_PX
+from ryla_assets.domain.shots import MODEL_IMAGE_PX
 from ryla_assets.studio import paid
 from ryla_assets.studio.plans import PlannedJob
 from ryla_assets.studio.studio import Studio

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.gpu.backends.preview.backend import PreviewBackend
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from ryla_assets.build import build_studio
 from ryla_assets.domain.shots import SHEET_SHOTS, Shot, content_shots
 from ryla_assets.prompts.build import build_prompt

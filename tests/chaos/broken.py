@@ -19,8 +19,9 @@ from resources.gpu import faultpoints as points
 from resources.gpu.backend import Submission
 from resources.gpu.backends.runpod.backend import RunPodBackend
 from resources.gpu.backends.runpod.pod_launch import Launcher
-from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.ledger import Ledger
 from resources.gpu.life import Life
+from resources.gpu.records import Attempt
 from resources.gpu.tables import attempts, events, jobs
 from resources.gpu.tracked import Tracked
 from resources.runpod.answers import Pod

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from resources.gpu.backends.runpod.watch import ORDER_S
 from resources.gpu.errors import OverBudget
-from resources.gpu.ledger import OPEN_STATES, TERMINAL_STATES, Attempt
+from resources.gpu.records import OPEN_STATES, TERMINAL_STATES, Attempt
 from tests.chaos.history import History, RemoteJob
 
 ROUNDING_USD = 1e-6  # sums of floats

@@ -16,7 +16,7 @@ from resources.gpu.backends.runpod.backend import Endpoints, RunPodBackend
 from resources.gpu.backends.runpod.official import OfficialContract
 from resources.gpu.backends.runpod.service import Service
 from resources.gpu.job import Job
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from resources.storage import StorageError
 from tests.chaos.account import ENDPOINT
 from tests.chaos.history import POD, History, JobRecord, RemoteJob, outputs_of, read_ledger

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from resources.database import reading
 from resources.gpu.budget import Budgets
-from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt
 from resources.gpu.tables import attempts as attempts_table
 from resources.gpu.tables import events as events_table
 from resources.gpu.tables import jobs as jobs_table

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from resources.gpu.budget import Budgets
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from tests.chaos import checker
 from tests.chaos.history import POD, Event, History, JobRecord, RemoteJob, RemoteWorker
 

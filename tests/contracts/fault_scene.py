@@ -29,8 +29,9 @@ from resources.gpu.backends.runpod.watch import Cadence
 from resources.gpu.budget import Budgets
 from resources.gpu.errors import GpuError
 from resources.gpu.job import InputFile, Job, OutputSpec
-from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.ledger import Ledger
 from resources.gpu.policy import Policy
+from resources.gpu.records import Attempt
 from resources.gpu.runner import JobResult, Runner
 from resources.gpu.tables import attempts, events, jobs
 from resources.storage_s3 import S3Store

@@ -13,7 +13,7 @@ import pytest
 from resources.gpu.backends.runpod.pods import Pods
 from resources.gpu.backends.runpod.with_pods import RunPodWithPods
 from resources.gpu.errors import Retry
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from resources.runpod.problems import ControlProblem
 from tests.contracts.fault_pods import GPUS, SPEED, training
 from tests.contracts.fault_scene import Scene

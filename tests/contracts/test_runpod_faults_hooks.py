@@ -13,7 +13,7 @@ import pytest
 from resources.gpu import faultpoints
 from resources.gpu.backend import Submission
 from resources.gpu.budget import Budgets
-from resources.gpu.ledger import Intent
+from resources.gpu.records import Intent
 from tests.contracts.fake_runpod_client import OPEN, Client
 from tests.contracts.fault_scene import Scene, job
 from tests.contracts.fault_trial import Stage

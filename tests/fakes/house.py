@@ -13,7 +13,8 @@ from resources.gpu.backend import Backend
 from resources.gpu.budget import Budgets
 from resources.gpu.faultpoints import Death
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt, Intent
 from resources.gpu.runner import JobResult, Policy, Runner
 from resources.storage import FileStore
 from tests.fakes.scripted_backend import MOST_USD, USD, Script, ScriptedBackend

@@ -23,7 +23,7 @@ from resources import images
 from resources.database import reading, writing
 from resources.gpu.backends.preview.book import IdentityBook
 from resources.gpu.backends.preview.identity import person
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from resources.gpu.tables import attempts
 from ryla_assets.build import build_studio
 from ryla_assets.domain.character import parse_character

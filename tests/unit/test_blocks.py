@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from resources.gpu.books import HOUR_S, Span
+from resources.gpu.records import HOUR_S, Span
 from resources.runpod.answers import BillLine
 from resources.runpod_control import BILLING_LAG_S
 from ryla_assets.studio.bills import summed

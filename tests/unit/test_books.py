@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from resources.database import metadata, open_engine, writing
 from resources.gpu import tables
 from resources.gpu.backend import Diagnosis
-from resources.gpu.books import DAY_S, HOUR_S, MIN_PREFIX, Books, Span
+from resources.gpu.books import DAY_S, Books
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import HOUR_S, MIN_PREFIX, Attempt, Intent, Span
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 OURS = [tables.jobs, tables.attempts, tables.events]

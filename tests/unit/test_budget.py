@@ -12,7 +12,8 @@ from resources.gpu import tables
 from resources.gpu.budget import DAY_S, Budgets
 from resources.gpu.errors import OverBudget
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt, Intent
 
 OURS = [tables.jobs, tables.attempts, tables.events]
 

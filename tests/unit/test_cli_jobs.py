@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from resources.gpu.backend import Diagnosis
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import OPEN_STATES, TERMINAL_STATES, Attempt
+from resources.gpu.records import OPEN_STATES, TERMINAL_STATES, Attempt
 from ryla_assets import build, cli_jobs, cli_money
 from ryla_assets.cli import main
 from ryla_assets.studio import bills

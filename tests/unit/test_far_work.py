@@ -27,7 +27,8 @@ from resources.gpu.errors import (
     OverBudget,
     Retry,
 )
-from resources.gpu.ledger import Attempt, LedgerConflict
+from resources.gpu.ledger import LedgerConflict
+from resources.gpu.records import Attempt
 from resources.gpu.runner import JobResult, Progress, Runner
 from tests.fakes.house import RUNS_ON, WAITS_ON, House, Killed, emptied, house_on, job, ledger_in, states, training
 from tests.fakes.scripted_backend import MOST_USD, USD, Remote, Script

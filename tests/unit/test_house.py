@@ -55,7 +55,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 HEAVY = (
     "runpod", "dlib", "pandas", "numpy", "PIL", "boto3", "botocore", "dagster_aws", "uvicorn", "rich", "alembic",
-    "safetensors", "c2pa", "cryptography",
+    "safetensors", "c2pa", "cryptography", "sqlalchemy", "pydantic_settings", "httpx",
 )  # fmt: skip
 
 # Needles in two halves, so that this file is not one of the files it looks for.

@@ -17,7 +17,8 @@ from resources.database import clock_of, open_engine
 from resources.gpu import life
 from resources.gpu.backend import RemoteOutput
 from resources.gpu.errors import BackendUnavailable, JobTimedOut, OutcomeUnknown, OutputRejected, OverBudget, Retry
-from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt
 from resources.gpu.runner import Runner
 from tests.fakes.house import RUNS_ON, WAITS_ON, House, emptied, house_on, job, ledger_in, states, training
 from tests.fakes.scripted_backend import MOST_USD, USD, Script

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent
+from resources.gpu.records import Attempt, Intent
 from resources.runpod.answers import BillLine
 from resources.runpod_control import BILLING_LAG_S, Bill
 from ryla_assets.assets.job_ledger import job_ledger

@@ -16,7 +16,8 @@ from resources.gpu.backend import Diagnosis, Submission
 from resources.gpu.budget import DAY_S, Budgets
 from resources.gpu.errors import OverBudget
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import MAX_TEXT, TERMINAL_STATES, Attempt, Intent, Ledger, LedgerConflict
+from resources.gpu.ledger import MAX_TEXT, Ledger, LedgerConflict
+from resources.gpu.records import TERMINAL_STATES, Attempt, Intent
 from resources.gpu.runner import Policy, Runner
 from resources.storage import FileStore
 from tests.fakes.scripted_backend import ScriptedBackend

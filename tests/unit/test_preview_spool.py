@@ -21,7 +21,8 @@ from resources.gpu.backends.preview.spool import KEEP_S, Spool
 from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, JobLost
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt
 from resources.gpu.runner import Policy, Runner
 from resources.storage import FileStore
 from ryla_assets.prompts.lexicon import lexicon

@@ -27,7 +27,7 @@ from resources.gpu.errors import (
     OverBudget,
 )
 from resources.gpu.job import InputFile, Job
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from resources.gpu.runner import JobResult, Progress, Runner
 from resources.gpu.tracked import Tracked
 from resources.storage import StorageFull

@@ -32,7 +32,8 @@ from resources.gpu.backends.runpod.pods import LOOK_S, MARGIN_S, PREFIX, SURE_S,
 from resources.gpu.budget import Budgets
 from resources.gpu.errors import BackendUnavailable, InvalidJob, JobLost, NotSent, OutcomeUnknown, OutputRejected, Retry
 from resources.gpu.job import InputFile, Job, OutputSpec
-from resources.gpu.ledger import Intent, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Intent
 from resources.gpu.runner import Runner
 from resources.runpod.answers import LIMIT_VARIABLE
 from resources.runpod_control import ControlClient

@@ -9,7 +9,7 @@ import pytest
 
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Intent
+from resources.gpu.records import Intent
 from ryla_assets.build import build_defs
 from ryla_assets.domain.images import ImageSet, LoraArtifact, LoraDataset, TrainingTicket
 from ryla_assets.registry.registry import Gate

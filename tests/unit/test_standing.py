@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from resources import images
 from resources.database import writing
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Intent
+from resources.gpu.records import Intent
 from ryla_assets.checks.standing import image_index__standing
 from ryla_assets.domain.images import ImageSet
 from ryla_assets.instance import materialize

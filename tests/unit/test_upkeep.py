@@ -14,7 +14,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from resources.database import writing
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt
+from resources.gpu.records import Attempt
 from resources.gpu.tables import attempts
 from resources.storage import StorageError
 from ryla_assets.domain.images import LoraDataset, TrainingTicket

@@ -20,7 +20,8 @@ from resources.database import open_engine
 from resources.gpu.books import Books
 from resources.gpu.budget import Budgets
 from resources.gpu.job import Job, OutputSpec
-from resources.gpu.ledger import Attempt, Intent, Ledger
+from resources.gpu.ledger import Ledger
+from resources.gpu.records import Attempt, Intent
 from ryla_assets.api import webhooks
 from ryla_assets.api.app import build_app
 from ryla_assets.api.webhooks import Rate, Webhooks, claimed, hidden, quiet_access_log

@@ -13,7 +13,7 @@ from resources.gpu.job import Job, OutputSpec
 from workflows.base_image import base_image
 from workflows.requests import ImageRequest
 
-PX = 1024  # what a model draws (ryla_assets.settings.MODEL_IMAGE_PX)
+PX = 1024  # what a model draws (ryla_assets.domain.shots.MODEL_IMAGE_PX)
 MEAN_S = 15.0  # of a picture on a warm GPU
 COLD_S = 30.0  # until a new worker takes its first job
 _SIGMA = 0.35  # of the logarithm: nine in ten lie between 8 and 25 s
