@@ -603,7 +603,7 @@ def test_refused_sheet_in_hand_makes_no_dataset(studio: Studio) -> None:
     decree(studio, sheet, refused="identity")
     with pytest.raises(NotAccepted, match="identity: by decree") as caught:
         make_dataset(studio, sheet)
-    assert "new take on purpose" in caught.value.way_out
+    assert "another on purpose" in caught.value.way_out
 
 
 def test_dataset_of_a_sheet_that_is_refused_by_now_is_not_trained_on(studio: Studio) -> None:
