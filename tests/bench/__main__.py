@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench import load, margin, pictures, provenance, quality, queue_latency, runpod, score, screen
 from tests.bench.jobs import COUNT, draw, open_studio, square_shots
-from tests.bench.row import Row, machine
+from tests.bench.row import Row, machine, yardstick
 
 TARGET = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 LARGE = 5  # pictures of 1024 px; each takes four times as long to draw
@@ -18,7 +18,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` (`python -m tests.bench`) and by nothing else. Wall-clock times of an otherwise idle machine;
-trust ratios more than seconds. A ratio is the number divided by its peer or limit.
+trust ratios more than seconds. A ratio is the number divided by its peer or limit. The yardstick says how fast the
+machine was meanwhile: one whose cores others share is slower by half at times, and so are all numbers with it.
 
 | what | number | unit | peer or limit | ratio | at most | machine |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -51,6 +52,7 @@ def main() -> int:
 
 def measure() -> Iterator[Row]:
     """All measurements, one after the other."""
+    yield yardstick("first")
     yield from load.measure()
     yield from screen.screening()
     yield from margin.margin()
@@ -64,7 +66,9 @@ def measure() -> Iterator[Row]:
         yield from pictures.overhead(small)
     with tempfile.TemporaryDirectory() as folder:
         yield from queue_latency.measure(Path(folder))
+    yield yardstick("before RunPod's rows")
     yield from runpod.measure()
+    yield yardstick("last")
 
 
 def _line(row: Row, where: str) -> str:
