@@ -139,17 +139,27 @@ class Patience:
         return verdict
 
     async def _stop(self, attempt: Attempt) -> RemoteStatus:
-        """Cancel remotely and look how it ended, for its bill."""
+        """Cancel remotely and look how it ended, for its bill. Raises BackendUnavailable where it waits all the same.
+
+        What was sent just now may not be known there yet: a cancel finds nothing, and the job comes. So it is cancelled
+        again until a look shows it ended; one that works on may need a moment, or has no bill yet.
+        """
         remote_id = attempt.remote_id or ""
-        await self.life.backend.cancel(remote_id)
-        reached(points.CANCEL_SENT)
-        status = RemoteStatus("running")
+        status = RemoteStatus("queued")
         for pause in STOP_LOOKS_S:
             await asyncio.sleep(pause)
+            await self.life.backend.cancel(remote_id)
+            reached(points.CANCEL_SENT)
             self.life.backend.hurry([remote_id])
             status = (await self.life.look([attempt])).at(attempt)
             if status.state not in ("queued", "running"):
-                break
+                return status
+        if status.state == "queued":
+            raise errors.BackendUnavailable(
+                f"attempt {attempt.id} was cancelled at {attempt.endpoint}, which does not show it.",
+                code="not_cancelled",
+                way_out=f"ryla jobs cancel {attempt.id[:8]} tries again; so does the sensor upkeep__jobs.",
+            )
         return status
 
     def _begun(self, attempt: Attempt) -> float | None:

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from resources.database import writing
 from resources.gpu import errors, outcome
 from resources.gpu import faultpoints as points
-from resources.gpu.backend import Submission
+from resources.gpu.backend import RemoteStatus, Submission
 from resources.gpu.backends.runpod.backend import RunPodBackend
 from resources.gpu.backends.runpod.pod_launch import Launcher
 from resources.gpu.ledger import Ledger
 from resources.gpu.life import Life
 from resources.gpu.records import Attempt
+from resources.gpu.stuck import Patience
 from resources.gpu.tables import attempts, events, jobs
 from resources.gpu.tracked import Tracked
 from resources.runpod.answers import Pod
@@ -88,10 +89,10 @@ def books_a_fifth() -> None:
 def gives_up_without_a_cancel() -> None:
     """What is past its deadline is written off and left running."""
 
-    async def quiet(self: RunPodBackend, remote_id: str) -> None:
-        return None
+    async def quiet(self: Patience, attempt: Attempt) -> RemoteStatus:
+        return RemoteStatus("running")
 
-    RunPodBackend.cancel = quiet  # type: ignore[method-assign]
+    Patience._stop = quiet  # type: ignore[method-assign]
 
 
 def accepts_twice() -> None:

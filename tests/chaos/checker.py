@@ -7,6 +7,7 @@ runs anything.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,6 +18,8 @@ from tests.chaos.history import History, RemoteJob
 
 ROUNDING_USD = 1e-6  # sums of floats
 BLINK_S = 0.5  # dilated seconds: two processes write down one moment
+CENT_USD = 1e-4  # as money is told
+NEEDS = re.compile(r"can cost \$(\d+\.\d+)")
 BUDGET = f"[{OverBudget.code}]"  # how a refusal says that a budget is the reason
 
 Predicate = Callable[[History], Iterator[str]]
@@ -52,26 +55,36 @@ def pictures_are_refused_once(history: History) -> Iterator[str]:
 
 
 def budgets_refuse_what_does_not_fit(history: History) -> Iterator[str]:
-    """Where a budget was told as the reason, none of them had room for one more attempt of the dearest kind."""
-    most = max((attempt.exposure_usd for attempt in history.attempts), default=0.0)
+    """Where a budget was told as the reason, one of them had no room for what that job can cost, at some moment."""
     for fingerprint, told in history.refusals.items():
         if BUDGET not in told:
             continue
-        left = [limit - spent for limit, spent in _spent(history, fingerprint)]
-        if min(left) > most + ROUNDING_USD:
-            yield f"{history.asked.get(fingerprint, fingerprint)}: refused with ${min(left):.4f} left in each budget"
+        needs = NEEDS.search(told)
+        room = [limit - held for limit, held in _held(history, fingerprint)]
+        if needs is None or min(room) >= float(needs[1]) + CENT_USD:
+            yield f"{history.asked.get(fingerprint, fingerprint)}: refused with ${min(room):.4f} left always: {told}"
 
 
-def _spent(history: History, fingerprint: str) -> Iterator[tuple[float, float]]:
-    """(limit, spent) of each budget that a job falls under; USD, after everything was settled."""
+def _held(history: History, fingerprint: str) -> Iterator[tuple[float, float]]:
+    """(limit, the most that was ever spent and held at once) of each budget that a job falls under; USD."""
     row, budgets = history.jobs.get(fingerprint), history.budgets
     owner = row.owner if row is not None else ""
-    yield budgets.daily_usd, sum(attempt.cost_usd for attempt in history.attempts)
+    mine = {key for key, job in history.jobs.items() if job.owner == owner}
+    yield budgets.daily_usd, _most(history, lambda _: True)
     if budgets.character_usd is not None:
-        mine = {key for key, job in history.jobs.items() if job.owner == owner}
-        yield budgets.character_usd, sum(a.cost_usd for a in history.attempts if a.fingerprint in mine)
+        yield budgets.character_usd, _most(history, lambda attempt: attempt.fingerprint in mine)
     if budgets.run_usd is not None:
-        yield budgets.run_usd, sum(attempt.cost_usd for attempt in history.attempts if attempt.run_id)
+        yield budgets.run_usd, _most(history, lambda attempt: bool(attempt.run_id))
+
+
+def _most(history: History, counts: Callable[[Attempt], bool]) -> float:
+    by_id, held, most = {attempt.id: attempt for attempt in history.attempts if counts(attempt)}, {}, 0.0
+    for event in history.events:
+        attempt = by_id.get(event.attempt)
+        if attempt is not None:
+            held[attempt.id] = attempt.cost_usd if event.after in TERMINAL_STATES else attempt.exposure_usd
+            most = max(most, sum(held.values()))
+    return most
 
 
 def every_bad_end_is_explained(history: History) -> Iterator[str]:

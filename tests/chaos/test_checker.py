@@ -16,6 +16,7 @@ ENDPOINT = "ep1"
 FIRST, SECOND, THIRD = (f"{digit}" * 8 + "-0000-4000-a000-000000000000" for digit in "123")
 ONE, TWO, REFUSED = "a" * 64, "b" * 64, "c" * 64
 MOST_USD = 0.2
+NO_ROOM = f"This job can cost ${MOST_USD:.4f}; of the daily budget nothing is left [over_budget] wait"
 
 
 def attempt(key: str, fingerprint: str, *, state: str, at: float, cost: float, end: float = 20.0) -> Attempt:
@@ -69,7 +70,7 @@ def history() -> History:
         bill_usd=0.02,
         workers=[RemoteWorker("w1", 90.0, 0.02, ("job-1", "job-2")), RemoteWorker("w2", 150.0, 0.01, ())],
         budgets=Budgets(0.225, 0.225, 0.225),
-        refusals={TWO: "no room [over_budget] wait", REFUSED: "no room [over_budget] wait"},
+        refusals={TWO: NO_ROOM, REFUSED: NO_ROOM},
         earlier=[{}, {ONE: SECOND}],
         secrets={"the API key": "rp-secret"},
         texts={"the ledger": "nothing", "life-1.txt": "nothing"},
@@ -120,8 +121,8 @@ def overlapping(found: History) -> None:
 
 BREACHES: dict[Callable[..., object], list[Callable[[History], object]]] = {
     checker.every_job_ends_accepted_or_explained: [
-        put(refusals={TWO: "no room [over_budget] wait"}),
-        put(refusals={TWO: "no room [over_budget] wait", REFUSED: "it does not go [job_failed]"}),
+        put(refusals={TWO: NO_ROOM}),
+        put(refusals={TWO: NO_ROOM, REFUSED: "it does not go [job_failed]"}),
         lambda found: found.jobs.pop(ONE),
         row(2, state="running", settled_at=None),
     ],
@@ -130,8 +131,9 @@ BREACHES: dict[Callable[..., object], list[Callable[[History], object]]] = {
         lambda found: [change(found) for change in (far(0, damaged=1), *(row(n, refused=[{}]) for n in (0, 1)))],
     ],
     checker.budgets_refuse_what_does_not_fit: [
-        put(budgets=Budgets(0.231)),
-        put(budgets=Budgets(9.0, character_usd=0.231, run_usd=0.231)),
+        put(budgets=Budgets(0.431)),
+        put(budgets=Budgets(9.0, character_usd=0.431, run_usd=0.431)),
+        put(refusals={TWO: "no room [over_budget] wait", REFUSED: NO_ROOM}),
     ],
     checker.every_bad_end_is_explained: [row(0, error_code=None), row(2, error="")],
     checker.one_result_is_accepted: [

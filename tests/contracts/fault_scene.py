@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -198,6 +199,21 @@ class Scene:
         except GpuError as error:
             self.said.append(str(error))
             return Outcome(error=error)
+
+    def terminate(self, point: str) -> None:
+        """Run a job, and terminate the run as Dagster does when it comes to that point."""
+        here = threading.Event()
+        self.at(point, here.set)
+
+        async def terminated() -> None:
+            task = asyncio.ensure_future(self.runner._run([job()], "the-run", None))
+            while not here.is_set():
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(terminated())
 
     # ---- what is there afterwards
 

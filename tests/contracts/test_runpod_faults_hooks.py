@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -176,18 +175,7 @@ def test_webhook_for_a_cancelled_job(heard: Callable[..., Scene]) -> None:
     """W7: the run was terminated, its job cancelled; what the webhook says of it afterwards changes nothing."""
     stage = heard(cadence={}, endpoint={"exec_s": (30.0, 30.0)})
     stage.install("W7")
-    sent = threading.Event()
-    stage.at(faultpoints.OBSERVED_RUNNING, sent.set)
-
-    async def terminated() -> None:
-        task = asyncio.ensure_future(stage.runner._run([job()], "the-run", None))
-        while not sent.is_set():
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(terminated())
+    stage.terminate(faultpoints.OBSERVED_RUNNING)
     assert answers(stage) == [200]
     assert stage.states() == ["cancelled"]
     stage.written("W7")

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from resources.gpu import faultpoints
+from resources.gpu import faultpoints, stuck
 from resources.gpu.backends.runpod import backend, diagnosis, verdicts
-from resources.gpu.errors import Retry
+from resources.gpu.errors import BackendUnavailable, Retry
 from tests.contracts.fault_scene import job
 from tests.contracts.fault_trial import Stage, Trial, play
 
@@ -92,6 +92,33 @@ def test_want_of_machines_lasts_from_one_studio_to_the_next(scene: Stage) -> Non
     waiting = f"ep1/job-1/{'f' * 64}"
     ticks = [asyncio.run(stage.backend_on("ep1").diagnose(waiting, 60.0)) for _ in range(2)]
     assert [(verdict.code, verdict.hopeless) for verdict in ticks] == [("no_capacity", False), ("no_capacity", True)]
+
+
+def test_job_that_is_not_known_yet_is_cancelled_when_it_is(scene: Stage) -> None:
+    """P8: a run is terminated right after it sent its job. The cancel finds no such job, which all the same comes."""
+    stage = scene(endpoint={"exec_s": (30.0, 30.0)})
+    stage.install("P8", hidden_s=0.6)
+    stage.terminate(faultpoints.REMOTE_ID_RECORDED)
+    assert [stage.fake.job(accepted.job_id).status for accepted in stage.fake.accepted] == ["CANCELLED"]
+    assert stage.states() == ["cancelled"]
+    stage.written("P8", "the run is terminated at once")
+
+
+def test_job_that_stays_unknown_is_not_given_up(scene: Stage) -> None:
+    """P8: whether it was cancelled nobody can say yet. It stays open with its exposure; the next cancel stops it."""
+    stage = scene(endpoint={"exec_s": (30.0, 30.0)}, policy={"queue_limit_s": 60.0})
+    stage.parts.patch.setattr(stuck, "STOP_LOOKS_S", (0.0, 0.05))
+    stage.install("P8", hidden_s=1.5)
+    stage.terminate(faultpoints.REMOTE_ID_RECORDED)
+    [attempt] = stage.attempts()
+    assert attempt.is_open
+    with pytest.raises(BackendUnavailable, match="does not show it") as caught:
+        stage.another_runner().cancel(attempt.id, why="an orphan")
+    assert caught.value.code == "not_cancelled"
+    time.sleep(1.5)
+    stage.another_runner().cancel(attempt.id, why="an orphan")
+    assert stage.states() == ["cancelled"]
+    stage.holds()
 
 
 def test_undocumented_words_are_no_end(scene: Stage) -> None:

@@ -36,6 +36,7 @@ def test_row_that_nobody_plays_is_dead(monkeypatch: pytest.MonkeyPatch, tmp_path
     other = Row("S10", "", "404", "nothing was sent", "no such endpoint")
     monkeypatch.setattr(fault_table, "ROWS", {("S1", ""): played, ("S1", dropped.variant): dropped, ("S10", ""): other})
     monkeypatch.setattr(fault_table, "FILE", tmp_path / "page.md")
+    monkeypatch.setattr(fault_table, "_rewriting", False)
     fault_table.FILE.write_text(fault_table.rendered())
     assert fault_table.dead("S") == []
     del fault_table.ROWS["S1", dropped.variant]
