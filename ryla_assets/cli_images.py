@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from ryla_assets.domain.images import RenderDomain
     from ryla_assets.studio.inspect import Inspection, Origin
 
-_COLOURS = {"intact": "green", "re-saved": "yellow", "changed": "red", "foreign": "red", "unreadable": "red"}
+_COLOURS = {
+    "intact": "green",
+    "re-saved": "yellow",
+    "look-alike": "yellow",
+    "changed": "red",
+    "foreign": "red",
+    "unreadable": "red",
+}
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",

@@ -6,7 +6,7 @@ comparing or judging anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +15,8 @@ from resources.database import lock, reading, writing
 from resources.face_index import pack, unpack
 from ryla_assets.registry import tables as t
 from ryla_assets.registry.records import Template, Verdict
+
+ROWS_AT_ONCE = 1_000  # of a table that is read through: no more lie in memory
 
 
 class FaceRows:
@@ -39,6 +41,14 @@ class FaceRows:
             c = t.faces.c
             db.execute(sa.delete(t.faces).where(c.pixels_sha256 == pixels_sha256, c.scorer_id == scorer_id))
             db.execute(sa.insert(t.faces).values(pixels_sha256=pixels_sha256, scorer_id=scorer_id, faces=faces))
+
+    def all_faces(self, scorer_prefix: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """(pixels_sha256, what was found) of everything that scorers whose id begins so ever looked at."""
+        c = t.faces.c
+        query = sa.select(c.pixels_sha256, c.faces).where(c.scorer_id.startswith(scorer_prefix, autoescape=True))
+        with reading(self.engine) as db:
+            for row in db.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+                yield row[0], row[1]
 
     # ---- templates
 

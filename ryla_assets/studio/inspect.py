@@ -3,7 +3,9 @@
 The answer rests on two hashes, of the stored bytes and of the decoded pixels. Pixels alone do not say what a viewer
 shows: a file that has more frames, transparency, an orientation or colours of its own is not vouched for. What the file
 says of itself (XMP mark, content credentials, the name of its original) is reported as its claim; it finds the original
-of a damaged file and never proves anything. Input is hostile: any bytes get an answer, none an error.
+of a damaged file and never proves anything. Where neither hash nor claim is known, a picture that looks the same is
+named: what most people call re-saved is a JPEG without any of these. Input is hostile: any bytes get an answer, none an
+error.
 """
 
 from __future__ import annotations
@@ -19,25 +21,28 @@ from resources.storage import StorageError
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.registry.records import Named
 from ryla_assets.studio.lineage import index_old
+from ryla_assets.studio.quality import looking_like
 from ryla_assets.studio.studio import Studio
 
 if TYPE_CHECKING:
     from ryla_assets.settings import Settings
 
-Verdict = Literal["intact", "re-saved", "changed", "foreign", "unreadable"]
-Ours = Literal["yes", "claimed", "no"]
+Verdict = Literal["intact", "re-saved", "changed", "look-alike", "foreign", "unreadable"]
+Ours = Literal["yes", "claimed", "likely", "no"]
 
 _REASONS: dict[Verdict, str] = {
     "intact": "byte for byte the picture that was stored",
     "re-saved": "its pixels are those of a picture of ours, its bytes are not: saved again or edited beside the pixels",
     "changed": "it names a picture of ours as its original, and its pixels are not that picture's",
-    "foreign": "neither its bytes nor its pixels nor what it says of itself is known here",
+    "look-alike": "it looks like a picture of ours, and no hash of it is known: saved again with loss, or scaled",
+    "foreign": "neither its bytes nor its pixels nor its looks nor what it says of itself is known here",
     "unreadable": "no picture that can be read, and nothing in it names one of ours",
 }
 _OURS: dict[Verdict, Ours] = {
     "intact": "yes",
     "re-saved": "yes",
     "changed": "claimed",
+    "look-alike": "likely",
     "foreign": "no",
     "unreadable": "no",
 }
@@ -77,8 +82,8 @@ class Origin:
 class Inspection:
     """The answer for one file. `ours` and `intact` are facts; `mark`, `credentials` and `texts` the file's claims.
 
-    `ours` is yes by its bytes or its pixels, claimed where only the file says so; then `looks_alike` says whether it
-    shows what the original shows, as far as 64 x 64 pixels tell (None: not compared).
+    `ours` is yes by its bytes or its pixels, claimed where only the file says so, likely where only its looks do.
+    `looks_alike` says whether it shows what the original shows, as far as 64 x 64 pixels tell (None: not compared).
     """
 
     file: str
@@ -135,8 +140,10 @@ def inspect(studio: Studio, data: bytes, *, file: str) -> Inspection:
         verdict = "re-saved"
     elif known:
         verdict = "changed"
+    elif verdict == "foreign" and (known := _copied(studio, data)):
+        verdict = "look-alike"
     compares = verdict == "changed" and not problem and not alters
-    alike = _looks_alike(studio, data, known[0]) if compares else None
+    alike = True if verdict == "look-alike" else _looks_alike(studio, data, known[0]) if compares else None
     return Inspection(
         file=file,
         verdict=verdict,
@@ -188,8 +195,17 @@ def _by_pixels(studio: Studio, pixels_sha256: str) -> list[Named]:
     return studio.registry.named(pixels_sha256=pixels_sha256) if pixels_sha256 else []
 
 
+def _copied(studio: Studio, data: bytes) -> list[Named]:
+    """The picture that a file seems to be a copy of: alike by its perceptual hash, then by its pixels."""
+    for pixels_sha256 in looking_like(studio, images.decode(data)):
+        known = _by_pixels(studio, pixels_sha256)
+        if known and _looks_alike(studio, data, known[0]):
+            return known
+    return []
+
+
 def _looks_alike(studio: Studio, data: bytes, named: Named) -> bool | None:
-    """Whether a changed file shows what its original shows: scaled, or re-encoded with loss."""
+    """Whether a file shows what a picture of ours shows: scaled, or re-encoded with loss."""
     try:
         original = images.decode(studio.store.get("images", named.picture.sha256))
     except (StorageError, images.ImageRejected):
@@ -204,7 +220,7 @@ def _reason(verdict: Verdict, problem: str, alters: tuple[str, ...], *, alike: b
         reason = f"it has the pixels of a picture of ours, and shows something else by its {', '.join(alters)}"
     elif verdict == "changed" and problem:
         reason = "it names a picture of ours as its original, and cannot be read: damaged, or cut off"
-    if alike is not None:
+    if verdict == "changed" and alike is not None:
         reason += "; it looks like its original" if alike else "; it does not look like it"
     if unpublished:
         reason += "; no manifest names it (an input that was drawn here, or a result that nobody used)"

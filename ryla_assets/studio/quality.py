@@ -6,20 +6,26 @@ done about a fault is `reroll`'s; that it refuses a set, `judge`'s.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resources import images
 from resources.quality import Quality, bits_apart, measure
 from resources.storage import ObjectCorrupt, ObjectMissing
 from ryla_assets.domain.images import ImageRecord, ImageSet
-from ryla_assets.domain.quality import Finding, duplicates, findings, repeat
+from ryla_assets.domain.quality import BLANK_STD, Finding, duplicates, findings, repeat
 from ryla_assets.studio.faces import faces_of, look_ahead
 from ryla_assets.studio.studio import Studio, name_of
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 MEASURES = "quality/2"  # raise it when `resources.quality` measures other numbers of the same pixels
+COPY_BITS = 16  # of 256: 52 previews as JPEG 40 to 95, WebP 75, scaled by 1/4 to 2 differed in up to 12, others from 26
+LIKEST = 5  # candidates that are then compared pixel by pixel
 EARLIER = 3  # takes of an asset whose pictures are compared with a new one; more would be read at every check
 
 
@@ -36,6 +42,19 @@ class Seen:
     def refusals(self) -> list[Finding]:
         """The findings that refuse it."""
         return [finding for finding in self.findings if finding.refuses]
+
+
+def looking_like(studio: Studio, image: Image) -> list[str]:
+    """pixels_sha256 of measured pictures that this one may be a copy of, scaled or saved with loss; the likest first.
+
+    By the perceptual hash alone: 256 bits find a copy, they do not prove one. A blank picture is like nothing.
+    """
+    own = measure(image)
+    if own.luma_std < BLANK_STD:
+        return []
+    kept = ((pixels, found[0]["phash"]) for pixels, found in studio.registry.all_faces(f"{MEASURES} ") if found)
+    near = ((bits_apart(own.phash, phash), pixels) for pixels, phash in kept)
+    return [pixels for _, pixels in heapq.nsmallest(LIKEST, (one for one in near if one[0] <= COPY_BITS))]
 
 
 def look_at(studio: Studio, manifest: ImageSet) -> list[Seen]:

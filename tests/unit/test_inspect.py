@@ -25,6 +25,7 @@ from ryla_assets.cli import main
 from ryla_assets.domain.images import ImageRecord, ImageSet
 from ryla_assets.registry import tables
 from ryla_assets.studio.inspect import Inspection, inspect, signer_of
+from ryla_assets.studio.quality import look_at, looking_like
 from ryla_assets.studio.studio import REQUIRED_CLAIMS, Studio, name_of
 from tests.fakes.scripted_backend import png
 from tests.fakes.scripted_studio import decree
@@ -49,9 +50,12 @@ def studio(open_studio: Opens, make_character: Makes) -> Studio:
 
 
 def drawn(seed: int = 1) -> Image.Image:
-    """Smooth blobs: a picture that survives scaling and JPEG, as a photograph does."""
-    small = np.random.default_rng(seed).integers(40, 215, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((PX, PX), Image.Resampling.BICUBIC)
+    """Blobs with finer ones on them: a picture that survives scaling and JPEG, as a photograph does."""
+    rng, found = np.random.default_rng(seed), np.full((PX, PX, 3), 128.0)
+    for cells, strength in ((6, 60), (12, 30), (24, 15)):
+        small = Image.fromarray(rng.integers(0, 255, (cells, cells, 3), dtype=np.uint8))
+        found += strength * (np.asarray(small.resize((PX, PX), Image.Resampling.BICUBIC)) / 127.5 - 1)
+    return Image.fromarray(found.clip(0, 255).astype(np.uint8))
 
 
 def from_comfyui(image: Image.Image, as_format: str = "PNG") -> bytes:
@@ -107,6 +111,13 @@ def saved(data: bytes, **how: Any) -> bytes:
     return out.getvalue()
 
 
+def resized(data: bytes, side: int, **how: Any) -> bytes:
+    """The picture, scaled to a square of that side and saved by somebody."""
+    out = io.BytesIO()
+    images.decode(data).resize((side, side)).save(out, **how)
+    return out.getvalue()
+
+
 def flipped(data: bytes, position: int) -> bytes:
     """The file with one bit changed."""
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
@@ -129,14 +140,16 @@ def run(*words: object) -> Result:
 def test_four_files_four_right_answers(
     studio: Studio, open_studio: Opens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_certificate: bool
 ) -> None:
-    """A good file, a re-saved one, one with a byte flipped, a foreign one: by the command, as anybody asks."""
+    """A good file, re-saved ones, one with a byte flipped, a foreign one: by the command, as anybody asks."""
     if with_certificate:
         certify(monkeypatch)
     manifest = made(_again(studio), 1)
     good = stored(studio, manifest)
+    look_at(studio, manifest)
     files = {
         "good.png": good,
         "saved.png": saved(good),
+        "saved.jpg": saved(good, format="JPEG"),
         "flipped.png": flipped(good, good.index(b"IDAT") + 60),
         "foreign.png": saved(png(drawn(99))),
     }
@@ -151,14 +164,15 @@ def test_four_files_four_right_answers(
     assert verdicts == {
         "good.png": ("intact", "yes", True),
         "saved.png": ("re-saved", "yes", False),
+        "saved.jpg": ("look-alike", "likely", False),
         "flipped.png": ("changed", "claimed", False),
         "foreign.png": ("foreign", "no", False),
     }
     states = [one["credentials"]["state"] for one in answers.values()]
-    assert states == (["untrusted", "absent", "invalid", "absent"] if with_certificate else ["absent"] * 4)
-    assert [one["mark"] for one in answers.values()][1:2] == [""], "a plain save drops the mark"
+    assert states == (["untrusted", "absent", "absent", "invalid", "absent"] if with_certificate else ["absent"] * 5)
+    assert [one["mark"] for one in answers.values()][1:3] == ["", ""], "a plain save drops the mark"
     assert answers["foreign.png"]["origin"] is None
-    for name in ("good.png", "saved.png", "flipped.png"):
+    for name in ("good.png", "saved.png", "saved.jpg", "flipped.png"):
         origin = answers[name]["origin"]
         assert (origin["character"], origin["asset"], origin["take"]) == (MARA, "selected_base_image", 1)
         assert (origin["shot"], origin["seed"], origin["workflow"]) == ("front", 1, "base-image-generation@1")
@@ -233,9 +247,48 @@ def test_name_of_nothing_is_foreign(studio: Studio) -> None:
     assert seen(studio, forged).verdict == "foreign"
 
 
-def test_lossy_copy_without_a_mark_is_foreign(studio: Studio) -> None:
-    """The honest limit: a JPEG that dropped the mark shares neither bytes nor pixels with ours."""
+@pytest.mark.parametrize("how", ["jpeg", "webp", "half", "double"])
+def test_lossy_copy_without_a_mark_is_known_by_its_looks(studio: Studio, how: str) -> None:
+    """What most people call re-saved: neither bytes nor pixels nor a name are left. It is found, and proves nothing."""
+    manifest = made(studio, *range(1, 9))
+    look_at(studio, manifest)
+    record = manifest.images[4]
+    good = studio.store.get("images", record.sha256)
+    side = {"half": PX // 2, "double": 2 * PX}.get(how, PX)
+    kind = {"jpeg": "JPEG", "webp": "WEBP"}.get(how, "PNG")
+    found = seen(studio, resized(good, side, format=kind))
+    assert (found.verdict, found.ours, found.intact, found.looks_alike) == ("look-alike", "likely", False, True)
+    assert found.origin is not None
+    assert (found.origin.sha256, found.origin.seed) == (record.sha256, 5)
+
+
+def test_likeness_is_asked_of_pixels_too(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash of 256 bits may agree by chance, or by somebody's design: then the pixels decide."""
+    look_at(studio, made(studio, 1))
+    monkeypatch.setattr("ryla_assets.studio.quality.COPY_BITS", 256)
+    assert seen(studio, saved(png(drawn(99)), format="JPEG")).verdict == "foreign"
+
+
+def test_blank_picture_is_like_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every black picture looks like every other: one that was drawn here does not make them all ours."""
+    look_at(studio, made(studio, 1))
+    monkeypatch.setattr("ryla_assets.studio.quality.COPY_BITS", 256)
+    assert len(looking_like(studio, drawn(99))) == 1
+    assert looking_like(studio, Image.new("RGB", (PX, PX))) == []
+
+
+def test_copy_of_what_nobody_looked_at_is_foreign(studio: Studio) -> None:
+    """The limit: its looks are known from the quality check on."""
     assert seen(studio, saved(stored(studio, made(studio, 1)), format="JPEG")).verdict == "foreign"
+
+
+def test_lost_original_has_no_copies(studio: Studio) -> None:
+    """Without its pixels nothing can be said of a likeness; that is an answer, not an error."""
+    manifest = made(studio, 1)
+    look_at(studio, manifest)
+    copy = saved(stored(studio, manifest), format="JPEG")
+    Path(studio.store.uri("images", manifest.images[0].sha256).removeprefix("file://")).unlink()
+    assert seen(studio, copy).verdict == "foreign"
 
 
 # ---- what is known of it
