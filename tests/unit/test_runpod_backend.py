@@ -576,6 +576,17 @@ def test_cancel_that_had_to_wait_knows_no_more_how_the_workers_were(
     assert ended(official, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
 
 
+def test_cancel_that_is_said_again_trusts_no_look_at_the_workers(official: RunPodBackend, far: Far) -> None:
+    """The first one may have found no such job yet: until the second a worker may have started for it."""
+    far.health = {"workers": {"initializing": 0, "idle": 0, "running": 3}}
+    remote_id = f"img/job-1/{FINGERPRINT}"
+    known, far.status = far.status, None
+    ask(official.cancel(remote_id))
+    far.status = known
+    ask(official.cancel(remote_id))
+    assert ended(official, remote_id, age_s=10.0).cost_usd == pytest.approx((11 + 5) * 0.001)
+
+
 def test_cancelling_what_is_gone_is_no_error(official: RunPodBackend, far: Far) -> None:
     """404 means that it has ended."""
     far.status = None

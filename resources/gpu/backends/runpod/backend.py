@@ -175,12 +175,14 @@ class RunPodBackend(Planning):
         """Cancel it; what RunPod no longer knows has ended. Asked again where the answer did not come.
 
         Whether a worker was coming for it is asked before, for after it nobody can tell; if the cancel had to wait, the
-        answer is too old.
+        answer is too old, and if the job is cancelled once more, worth nothing.
         """
         remote = ids.parse(remote_id)
         if remote is None or remote.job == NEVER_LEARNED:
             return
-        warming, begun = await self._health.warming(remote.endpoint), time.monotonic()
+        again = remote_id in self._memory.cancelled
+        self._memory.cancelled[remote_id] = True
+        warming, begun = None if again else await self._health.warming(remote.endpoint), time.monotonic()
         for left in reversed(range(CANCEL_TRIES)):
             try:
                 await self.service.ask(lambda client: client.cancel(*remote.key))
@@ -189,7 +191,9 @@ class RunPodBackend(Planning):
                 if not left or error.retry is not Retry.TRANSIENT:
                     raise
                 await asyncio.sleep(0.5)
-        if warming is not None and time.monotonic() - begun <= HEALTH_S:
+        if again:
+            self._memory.warming.pop(remote_id, None)
+        elif warming is not None and time.monotonic() - begun <= HEALTH_S:
             self._memory.warming[remote_id] = warming
         self.service.hurry([remote.key])
 

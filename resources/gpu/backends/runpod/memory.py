@@ -32,6 +32,7 @@ class Memory:
     """One account's jobs."""
 
     expected: Notes[tuple[str, ...]] = field(default_factory=Notes)  # outputs that were asked for, if submitted here
+    cancelled: Notes[bool] = field(default_factory=Notes)  # said so at least once
     warming: Notes[bool] = field(default_factory=Notes)  # was a worker coming when it was cancelled
     results: Kept = field(default_factory=Kept)
     verdicts: dict[str, tuple[float, Diagnosis]] = field(default_factory=dict)  # endpoint -> when, what
