@@ -81,6 +81,12 @@ class NotSent(BackendUnavailable):
     code = "not_sent"
 
 
+class NotCancelled(BackendUnavailable):
+    """It was cancelled, and a look shows it waiting all the same; others there may be stopped."""
+
+    code = "not_cancelled"
+
+
 class OutcomeUnknown(GpuError):
     """Whether the submission happened is not known yet."""
 

@@ -139,7 +139,7 @@ class Patience:
         return verdict
 
     async def _stop(self, attempt: Attempt) -> RemoteStatus:
-        """Cancel remotely and look how it ended, for its bill. Raises BackendUnavailable where it waits all the same.
+        """Cancel remotely and look how it ended, for its bill. Raises NotCancelled where it waits all the same.
 
         What was sent just now may not be known there yet: a cancel finds nothing, and the job comes. So it is cancelled
         again until a look shows it ended; one that works on may need a moment, or has no bill yet.
@@ -155,9 +155,8 @@ class Patience:
             if status.state not in ("queued", "running"):
                 return status
         if status.state == "queued":
-            raise errors.BackendUnavailable(
+            raise errors.NotCancelled(
                 f"attempt {attempt.id} was cancelled at {attempt.endpoint}, which does not show it.",
-                code="not_cancelled",
                 way_out=f"ryla jobs cancel {attempt.id[:8]} tries again; so does the sensor upkeep__jobs.",
             )
         return status

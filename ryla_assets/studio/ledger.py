@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resources.gpu.errors import BackendUnavailable, GpuError
+from resources.gpu.errors import BackendUnavailable, GpuError, NotCancelled
 from resources.storage import StorageError
 from ryla_assets.domain.errors import InputError, Refused
 from ryla_assets.domain.images import TrainingTicket
@@ -165,6 +165,7 @@ def _stop(studio: Studio, entry: Entry, why: str) -> Swept:
     try:
         studio.runner.cancel(entry.attempt.id, why=why)
     except (GpuError, StorageError) as error:  # it stays open and in the ledger: the next sweep tries again
-        trouble, silent = str(error), isinstance(error, BackendUnavailable)
+        silent = isinstance(error, BackendUnavailable) and not isinstance(error, NotCancelled)
+        trouble = str(error)
     now = studio.runner.ledger.attempt(entry.attempt.id)
     return Swept(now.id, entry.label, why, now.state, now.cost_usd, trouble, silent)

@@ -172,6 +172,25 @@ def test_silent_backend_is_asked_about_one_orphan_a_sweep(studio: Studio, backen
     assert len(sweep(studio, lambda _: ENDED)) == 1
 
 
+def test_job_that_no_cancel_reaches_does_not_keep_the_others_running(
+    studio: Studio, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits on and stays open, told with the way out; those after it are stopped in the same sweep."""
+    monkeypatch.setattr("resources.gpu.stuck.STOP_LOOKS_S", (0.0, 0.01))
+    deaf, other = left_behind(studio, "a", states=("queued",)), left_behind(studio, "b", states=("queued",))
+    cancel = backend.cancel
+
+    async def cancelled(remote_id: str) -> None:
+        if remote_id != deaf.remote_id:
+            await cancel(remote_id)
+
+    monkeypatch.setattr(backend, "cancel", cancelled)
+    told = {one.attempt_id: one for one in sweep(studio, lambda _: ENDED)}
+    assert "which does not show it" in told[deaf.id].trouble
+    assert (now(studio, deaf).is_open, now(studio, other).state) == (True, "cancelled")
+    assert now(studio, deaf).exposure_usd > 0
+
+
 def test_sweep_is_bounded(studio: Studio) -> None:
     """A tick has a minute: the rest is the next one's, and all are swept in the end."""
     for name in "abcde":
