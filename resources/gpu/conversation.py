@@ -340,7 +340,8 @@ class Conversation:
             step = min(left, self.policy.wake_s)
             left -= step
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stir.wait(), step)
+                async with asyncio.timeout(step):  # wait_for (3.11) loses a termination that comes with the stir
+                    await self._stir.wait()
         self._stir.clear()
 
     def _woken(self) -> bool:

@@ -62,6 +62,21 @@ def away(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, method: str, times: in
     monkeypatch.setattr(ledger, method, call)
 
 
+def test_termination_is_not_lost_where_something_happens_at_once(house: House) -> None:
+    """Python 3.11's wait_for takes the happening and drops the cancel: the run would go on to its end."""
+
+    async def main() -> None:
+        talk = house.runner()._conversation([], None)
+        resting = asyncio.create_task(talk._rest(60.0, 0.0))
+        await asyncio.sleep(0.05)
+        talk._stir.set()
+        resting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await resting
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 # ---- looking after other people's work
 
 
