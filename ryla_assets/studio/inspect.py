@@ -140,9 +140,9 @@ def inspect(studio: Studio, data: bytes, *, file: str) -> Inspection:
         verdict = "re-saved"
     elif known:
         verdict = "changed"
-    elif verdict == "foreign" and (known := _copied(studio, data)):
+    elif verdict == "foreign" and told["pixels_sha256"] and (known := _copied(studio, data)):
         verdict = "look-alike"
-    compares = verdict == "changed" and not problem and not alters
+    compares = verdict == "changed" and not problem and not alters and told["pixels_sha256"]
     alike = True if verdict == "look-alike" else _looks_alike(studio, data, known[0]) if compares else None
     return Inspection(
         file=file,

@@ -488,3 +488,14 @@ def test_certificate_is_made_once(home: Path) -> None:
     assert result.exit_code == 2
     assert "exists already" in json.loads(result.stdout)["error"]["message"]
     assert sorted(p.name for p in (home / "c2pa").iterdir()) == ["development-certificate.pem", "development-key.pem"]
+
+
+def test_picture_whose_pixels_cannot_be_read_is_foreign(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that can be read before pixels that cannot: an answer, not an error."""
+    look_at(studio, made(studio, 1))
+
+    def broken(_: bytes) -> Image.Image:
+        raise images.ImageRejected("unreadable", "its pixels are broken")
+
+    monkeypatch.setattr(images, "decode", broken)
+    assert seen(studio, png(drawn(99))).verdict == "foreign"
